@@ -119,10 +119,10 @@ class Network(Traced):
             zx = _input_product(
                 values, weights[f"weight_ih_l{index}"], weights[f"bias_ih_l{index}"], kind
             )
-            weight_hh, bias_hh = (weights.get(f"{name}_hh_l{index}") for name in ("weight", "bias"))
+            own = _recurrent_weights(weights, index)
             start = tuple(part[index].astype(kind) for part in state)
             probe = None if window.probes is None else window.probes[:, index].astype(kind)
-            values, final = self._layer(self.model.cell, zx, weight_hh, bias_hh, start, probe)
+            values, final = self._layer(self.model.cell, zx, own, start, probe)
             finals.append(final)
             if key is not None and index < self.model.layers - 1:
                 values = _dropout(
@@ -130,6 +130,13 @@ class Network(Traced):
                 )
         readout = _product(values, weights["weight_out"]).astype(exact) + weights["bias_out"]
         return readout, tuple(jnp.stack(parts) for parts in zip(*finals, strict=True))
+
+
+def _recurrent_weights(weights: Weights, layer: int) -> Weights:
+    """Return the weights of a layer's products and its vectors, by name without the layer."""
+    end = f"_l{layer}"
+    names = [name.removesuffix(end) for name in weights if name.endswith(end)]
+    return {name: weights[name + end] for name in names if name not in {"weight_ih", "bias_ih"}}
 
 
 def _window(inputs: Array, probes: Array | None) -> Window:

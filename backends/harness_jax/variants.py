@@ -20,9 +20,7 @@ if TYPE_CHECKING:
     from harness_jax.traced import States
 
     # See ``harness_jax.recurrence.scan.scan``.
-    Layer = Callable[
-        [Cell, Array, Array | None, Array | None, States, Array | None], tuple[Array, States]
-    ]
+    Layer = Callable[[Cell, Array, Mapping[str, Array], States, Array | None], tuple[Array, States]]
 
 DEER_CELLS: tuple[type[Cell], ...] = (RNN, LSTM, GRU)
 DEER_STATE = 32  # numbers of state per sequence and layer

@@ -4,7 +4,7 @@
 write code from its graph.
 """
 
-from harness.recurrence.derived import Gradient, Recurrence, derive
+from harness.recurrence.derived import Gradient, Recurrence, derive, evaluate
 from harness.recurrence.graph import Node, infix, reachable, text
 from harness.recurrence.reverse import Anchor, Back, Reverse, Term
 from harness.recurrence.trace import step_of
@@ -18,6 +18,7 @@ __all__ = [
     "Reverse",
     "Term",
     "derive",
+    "evaluate",
     "infix",
     "reachable",
     "step_of",

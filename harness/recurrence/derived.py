@@ -94,7 +94,7 @@ class Recurrence:
             return values[self.pieces[index][at]]
 
         roots = [*self.after, *(each[0] for each in self.pieces)]
-        _evaluate(ops, roots, values, piece)
+        evaluate(ops, roots, values, piece)
         return tuple(values[node] for node in self.after), tuple(products)
 
     def operand_values(
@@ -103,7 +103,7 @@ class Recurrence:
     ) -> Tensors:  # fmt: skip
         """Return what each product was taken of, (..., H), from the products themselves."""
         values = self._all_values(ops, zx, products, state, own)
-        _evaluate(ops, self.operands, values)
+        evaluate(ops, self.operands, values)
         return tuple(values[node] for node in self.operands)
 
     def gradient(
@@ -135,7 +135,7 @@ class Recurrence:
         d_products: list[Tensor] = [None] * len(self.pieces)
 
         def value(term: Term) -> Tensor:
-            _evaluate(ops, [term.factor], values)
+            evaluate(ops, [term.factor], values)
             factor = values[term.factor]
             unit = term.factor.op == "constant" and term.factor.value == 1
             return values[term.anchor] if unit else values[term.anchor] * factor
@@ -189,7 +189,7 @@ class Recurrence:
         if self.linear is None:
             raise TypeError(f"{self.cell.name} is not linear in its state")
         values = self._leaves(ops, zx, (), own)
-        _evaluate(ops, self.linear, values)
+        evaluate(ops, self.linear, values)
         like = ops.split(zx, len(self.gates))[0]
         a, b = (0.0 * like + values[node] for node in self.linear)
         return a, b
@@ -278,13 +278,21 @@ class Recurrence:
         return values
 
 
-def _evaluate(
+def evaluate(
     ops: Ops,
     roots: Sequence[Node],
     values: dict[Node, Tensor],
     product: Callable[[Node], Tensor] | None = None,
 ) -> None:
-    """Compute the roots, and all that they need, into ``values``."""
+    """Compute the roots, and all that they need, into ``values``, with any engine's arrays.
+
+    Args:
+        ops: the engine's operations.
+        roots: what is to be computed.
+        values: what is known; it takes what is computed.
+        product: adds the values of a product's pieces, of which it is given one; None: they are
+            known.
+    """
     waiting = list(roots)
     while waiting:
         node = waiting[-1]

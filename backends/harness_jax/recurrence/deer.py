@@ -22,11 +22,16 @@ import numpy as np
 from jax import Array, lax
 
 from harness.contract import Cell
-from harness.recurrence.classic import classic
+from harness.recurrence import derive, step_of
 from harness_jax.device import NOT_CONVERGED
-from harness_jax.recurrence.kernels import filled
-from harness_jax.recurrence.ops import OPS
-from harness_jax.recurrence.scan import recurrent_product
+from harness_jax.recurrence.ops import filled
+from harness_jax.recurrence.weights import (
+    LayerOps,
+    Weights,
+    own,
+    vector_gradients,
+    weight_gradients,
+)
 
 States = tuple[Array, ...]
 Result = tuple[Array, States]
@@ -65,46 +70,39 @@ class Residuals(NamedTuple):
     """The arrays that the gradient needs."""
 
     zx: Array
-    weight_hh: Array
-    bias_hh: Array
+    weights: Weights
     start: States
     solution: Solution
     probe: Array | None
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
-def deer(
-    cell: Cell, zx: Array, weight_hh: Array, bias_hh: Array, state: States, probe: Array | None
-) -> Result:
+def deer(cell: Cell, zx: Array, weights: Weights, state: States, probe: Array | None) -> Result:
     """Run one layer over all time steps; signature as ``harness_jax.recurrence.scan.scan``.
 
     Raises:
         RuntimeError: while running, if Newton's method has not converged.
     """
-    return _forward(cell, zx, weight_hh, bias_hh, state, probe)[0]
+    return _forward(cell, zx, weights, state, probe)[0]
 
 
 def _forward(
-    cell: Cell, zx: Array, weight_hh: Array, bias_hh: Array, state: States, probe: Array | None
+    cell: Cell, zx: Array, weights: Weights, state: States, probe: Array | None
 ) -> tuple[Result, Residuals]:
-    solution = _solve(cell, zx, weight_hh, bias_hh, state)
+    solution = _solve(cell, zx, weights, state)
     states = _split(solution.states, state)
     result = states[0], tuple(part[-1] for part in states)
-    return result, Residuals(zx, weight_hh, bias_hh, state, solution, probe)
+    return result, Residuals(zx, weights, state, solution, probe)
 
 
-def _solve(cell: Cell, zx: Array, weight_hh: Array, bias_hh: Array, state: States) -> Solution:
+def _solve(cell: Cell, zx: Array, weights: Weights, state: States) -> Solution:
     """Iterate until every state follows from the one before it, or the iterations are used up."""
-    start, recurrent = jnp.concatenate(state, -1), weight_hh.T
+    start, ops = jnp.concatenate(state, -1), LayerOps(cell, weights)
 
     # (G*H,), (S,) -> (S,) twice: JAX differentiates the first.
     def step(zx: Array, before: Array) -> tuple[Array, Array]:
-        state_before = tuple(jnp.split(before, len(state)))
-        after = jnp.concatenate(
-            classic(cell).step(
-                OPS, zx, recurrent_product(state_before[0], recurrent, bias_hh), state_before
-            )
-        )
+        old = tuple(jnp.split(before, len(state)))
+        after = jnp.concatenate(step_of(cell)(ops, zx, old, own(cell, weights, zx)))
         return after, after
 
     linearised = jax.vmap(jax.vmap(jax.jacfwd(step, argnums=1, has_aux=True)))
@@ -122,7 +120,8 @@ def _solve(cell: Cell, zx: Array, weight_hh: Array, bias_hh: Array, state: State
 
     zeros = jnp.zeros((*zx.shape[:2], start.shape[-1]), zx.dtype)
     first = evaluated(zeros, jnp.zeros((), jnp.int32))
-    finite = jnp.stack([jnp.isfinite(part).all() for part in (zx, weight_hh, bias_hh, start)]).all()
+    given = (zx, start, *weights.values())
+    finite = jnp.stack([jnp.isfinite(part).all() for part in given]).all()
     last = lax.while_loop(
         lambda guess: finite & ~guess.solved & (guess.iterations < ITERATIONS), improved, first
     )
@@ -145,18 +144,33 @@ def _contained(states: Array, following: Array) -> Array:
 
 
 def _backward(cell: Cell, kept: Residuals, cotangent: tuple[Array, States]) -> tuple[Any, ...]:
+    zx, weights = kept.zx, kept.weights
     states = _split(kept.solution.states, kept.start)
     before = tuple(
         jnp.concatenate([first[None], part[:-1]])
         for first, part in zip(kept.start, states, strict=True)
     )
-    zh = recurrent_product(before[0], kept.weight_hh.T, kept.bias_hh)
-    d_states = _state_gradients(kept, cotangent)
-    d_zx, d_zh, parts = classic(cell).step_gradient(OPS, kept.zx, zh, before, states, d_states)
-    d_start = tuple(filled(part, d_states[0])[0] for part in parts)
-    d_start = (d_start[0] + d_zh[0] @ kept.weight_hh, *d_start[1:])
-    rows, h = d_zh.reshape(-1, d_zh.shape[-1]), before[0].reshape(-1, before[0].shape[-1])
-    return d_zx, rows.T @ h, rows.sum(0), d_start, None if kept.probe is None else d_states[0]
+    recurrence, ops, vectors = derive(cell), LayerOps(cell, weights), own(cell, weights, zx)
+
+    def product(index: int, operand: Array) -> Array:
+        return ops.product(cell.products[index].name, operand)
+
+    def back(index: int, d_product: Array) -> Array:
+        return d_product @ weights[f"weight_{cell.products[index].name}"]
+
+    _, products = recurrence.step(ops, zx, before, vectors, product)
+    d_after = _state_gradients(kept, cotangent)
+    found = recurrence.gradient(ops, zx, products, before, vectors, d_after, back)
+    d_start = [filled(part, d_after[0])[0] for part in found.state]
+    for index, operand in enumerate(recurrence.operands):
+        if operand.op == "state":
+            d_start[operand.value] += back(index, found.products[index][0])
+    values = recurrence.operand_values(ops, zx, products, before, vectors)
+    operands = [filled(operand, d_after[0]) for operand in values]
+    d_weights = weight_gradients(cell, weights, operands, found.products)
+    d_weights |= vector_gradients(cell, weights, found.vectors)
+    d_probe = None if kept.probe is None else d_after[0]
+    return found.zx, d_weights, tuple(d_start), d_probe
 
 
 def _state_gradients(kept: Residuals, cotangent: tuple[Array, States]) -> States:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache, partial
 from typing import Any
 
@@ -24,7 +24,14 @@ def native_on(threads: int) -> Callable[..., Result]:
     Differentiable in the initial and the final state. The probe is not added; it only receives the
     gradient d loss / d h_t.
     """
-    return partial(_native, threads)
+
+    def native(
+        cell: Cell, zx: Array, weights: Mapping[str, Array], state: States, probe: Array | None
+    ) -> Result:
+        weight_hh, bias_hh = weights.get("weight_hh"), weights.get("bias_hh")
+        return _native(threads, cell, zx, weight_hh, bias_hh, state, probe)
+
+    return native
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0, 1))

@@ -88,4 +88,9 @@ transposed.defvjp(
 )
 
 
+def filled(part: Array | float, like: Array) -> Array:
+    """Return ``part`` in the shape and dtype of ``like``."""
+    return jnp.broadcast_to(jnp.asarray(part, like.dtype), like.shape)
+
+
 OPS = JaxOps()

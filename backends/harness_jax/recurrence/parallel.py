@@ -8,6 +8,7 @@ same scan, reversed.
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,49 +17,42 @@ from jax import Array, lax
 from harness.contract import Cell
 from harness.recurrence import derive
 from harness_jax.recurrence.ops import OPS
+from harness_jax.recurrence.weights import Weights, own, vector_gradients
 
 States = tuple[Array, ...]
 Result = tuple[Array, States]
-Residuals = tuple[Array, Array, Array, Array | None]  # zx, a, h before each time step, probe
+# zx, weights, a, h before each time step, probe
+Residuals = tuple[Array, Weights, Array, Array, Array | None]
 
 
-def parallel(
-    cell: Cell,
-    zx: Array,
-    weight_hh: Array | None,  # noqa: ARG001 - every layer is called with it
-    bias_hh: Array | None,  # noqa: ARG001
-    state: States,
-    probe: Array | None,
-) -> Result:
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def parallel(cell: Cell, zx: Array, weights: Weights, state: States, probe: Array | None) -> Result:
     """Run one layer over all time steps; signature as ``harness_jax.recurrence.scan.scan``.
 
     Raises:
         TypeError: the cell is not linear in its state.
     """
-    return _parallel(cell, zx, state, probe)
+    return _forward(cell, zx, weights, state, probe)[0]
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _parallel(cell: Cell, zx: Array, state: States, probe: Array | None) -> Result:
-    return _forward(cell, zx, state, probe)[0]
-
-
-def _forward(cell: Cell, zx: Array, state: States, probe: Array | None) -> tuple[Result, Residuals]:
-    a, b = derive(cell).coefficients(OPS, zx, ())
+def _forward(
+    cell: Cell, zx: Array, weights: Weights, state: States, probe: Array | None
+) -> tuple[Result, Residuals]:
+    a, b = derive(cell).coefficients(OPS, zx, own(cell, weights, zx))
     h = _linear_scan(a, b.at[0].add(a[0] * state[0]))
     before = jnp.concatenate([state[0][None], h[:-1]])
-    return (h, (h[-1],)), (zx, a, before, probe)
+    return (h, (h[-1],)), (zx, weights, a, before, probe)
 
 
-def _backward(
-    cell: Cell, residuals: Residuals, cotangent: tuple[Array, States]
-) -> tuple[Array, States, Array | None]:
-    zx, a, before, probe = residuals
+def _backward(cell: Cell, residuals: Residuals, cotangent: tuple[Array, States]) -> tuple[Any, ...]:
+    zx, weights, a, before, probe = residuals
     d_outputs, (d_final,) = cotangent
     after = jnp.concatenate([a[1:], jnp.zeros_like(a[:1])])  # no step follows the last
     d_h = _linear_scan(after, d_outputs.at[-1].add(d_final), reverse=True)
-    d_zx = derive(cell).gradient(OPS, zx, (), (before,), (), (d_h,), lambda *_: None).zx
-    return d_zx, (d_h[0] * a[0],), None if probe is None else d_h
+    vectors = own(cell, weights, zx)
+    found = derive(cell).gradient(OPS, zx, (), (before,), vectors, (d_h,), lambda *_: None)
+    d_weights = vector_gradients(cell, weights, found.vectors)
+    return found.zx, d_weights, (d_h[0] * a[0],), None if probe is None else d_h
 
 
 def _linear_scan(a: Array, b: Array, *, reverse: bool = False) -> Array:
@@ -71,4 +65,4 @@ def _linear_scan(a: Array, b: Array, *, reverse: bool = False) -> Array:
     return x
 
 
-_parallel.defvjp(_forward, _backward)
+parallel.defvjp(_forward, _backward)
