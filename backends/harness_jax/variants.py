@@ -9,9 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from harness.cells import GRU, LSTM, RNN
 from harness.contract import Cell, Dtype, Missing, Model, Trial
-from harness.recurrence import derive
+from harness.recurrence import derive, reachable
 from harness_native import CELLS, build_native, native_missing, native_unsupported, xla_recipe
 
 if TYPE_CHECKING:
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     # See ``harness_jax.recurrence.scan.scan``.
     Layer = Callable[[Cell, Array, Mapping[str, Array], States, Array | None], tuple[Array, States]]
 
-DEER_CELLS: tuple[type[Cell], ...] = (RNN, LSTM, GRU)
+KINKS = {"relu", "maximum", "absolute", "positive"}  # where Newton's method may not converge
 DEER_STATE = 32  # numbers of state per sequence and layer
 
 
@@ -106,13 +105,22 @@ def _not_linear(model: Model, _device: str, _dtype: Dtype) -> str | None:
 
 
 def _has_deer(cell: Cell) -> bool:
-    return type(cell) in DEER_CELLS
+    return _no_deer(cell) is None
+
+
+def _no_deer(cell: Cell) -> str | None:
+    if not cell.products:
+        return "it has no product of a state, so a Jacobian of all units is wasted on it"
+    recurrence = derive(cell)
+    nodes = reachable([*recurrence.after, *recurrence.operands])
+    kinks = sorted({node.op for node in nodes} & KINKS)
+    return f"its step has a kink ({', '.join(kinks)})" if kinks else None
 
 
 def _not_for_deer(model: Model, _device: str, dtype: Dtype) -> str | None:
     cell, size = model.cell, model.hidden * len(model.cell.states)
-    if not _has_deer(cell):
-        return f"jax:deer runs rnn, lstm and gru, not {cell.name}: choose jax:fused"
+    if reason := _no_deer(cell):
+        return f"jax:deer does not run {cell.name}, since {reason}: choose jax:fused"
     if dtype in ("bfloat16", "tf32"):
         return f"jax:deer needs float32 or float64: Newton's method does not converge in {dtype}"
     if size > DEER_STATE:
@@ -124,7 +132,7 @@ def _not_for_deer(model: Model, _device: str, dtype: Dtype) -> str | None:
     return None
 
 
-# ``scan``: ``lax.scan`` over the cell's ``step``, differentiated by JAX. ``fused``: hand-derived
+# ``scan``: ``lax.scan`` over the cell's ``step``, differentiated by JAX. ``fused``: derived
 # BPTT, one ``custom_vjp`` per layer. ``parallel``: all time steps at once by an associative scan.
 # ``deer``: all time steps at once by Newton's method. ``native``: the C kernel of
 # ``harness_native``.

@@ -89,7 +89,7 @@ def _activated(run: Run, zx: Array, product: Array, hidden: int) -> Array:
 
 
 def _backward(cell: Cell, residuals: Residuals, cotangent: tuple[Array, States]) -> tuple[Any, ...]:
-    zx, weights, _, start, states, probe = residuals
+    zx, weights, _, _, states, probe = residuals
     plan, (d_outputs, d_final) = plan_of(derive(cell)), cotangent
     recurrence, reverse = plan.recurrence, plan.recurrence.reverse
     values = _over_time(plan, cell, residuals)
@@ -106,7 +106,7 @@ def _backward(cell: Cell, residuals: Residuals, cotangent: tuple[Array, States])
         d_before: list[list[Array | float]] = [[] for _ in d_after]
         for each in reverse.order:
             if isinstance(each, Anchor):
-                total = _total(each.terms, found)
+                total = jnp.asarray(_total(each.terms, found))
                 found[each.node] = OPS.mean(total) if each.mean else total
                 continue
             terms = reverse.products[each.index]

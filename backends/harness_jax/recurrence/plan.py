@@ -12,7 +12,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 
-from harness.recurrence import Anchor, Node, Recurrence, Term, reachable
+from harness.contract import Cell
+from harness.recurrence import Anchor, Node, Recurrence, Term, derive, reachable
 
 COSTLY = {"product", "sigmoid", "tanh", "exp", "log", "softplus", "sqrt", "mean"}
 # sigmoid(x) = tanh(x / 2) / 2 + 1/2 loses the digits of small results, which these bring to light.
@@ -92,7 +93,9 @@ class Plan:
             if node in seen:
                 continue
             seen.add(node)
-            cheap = node.op != "product" and self._known.issuperset(filter(_over_time, node.args))
+            cheap = node.op != "product" and all(
+                not _over_time(argument) or argument in self._known for argument in node.args
+            )
             if node.op in COSTLY and _over_time(node) and node in forwards and not cheap:
                 found.add(node)
             else:
@@ -111,7 +114,7 @@ class Plan:
             elif node.op in COSTLY:
                 return factor
             else:
-                waiting += filter(_over_time, node.args)
+                waiting += [argument for argument in node.args if _over_time(argument)]
         return found.pop() if len(found) == 1 else factor
 
 
@@ -172,3 +175,12 @@ def _runs(recurrence: Recurrence) -> Iterable[Run]:
         ):
             run.append(by_gate[gates.pop(0)])
         yield Run(tuple(run), gate, product, piece)
+
+
+def source(cell: Cell) -> str:
+    """Return what ``jax:fused`` computes in a time step, as text: XLA makes the code."""
+    plan = plan_of(derive(cell))
+    gates = [" ".join(cell.gates[run.gate : run.gate + len(run.nodes)]) for run in plan.runs]
+    return "\n".join(
+        [plan.recurrence.listing(), "# jax:fused", *(f"# one operation: {run}" for run in gates)]
+    )
