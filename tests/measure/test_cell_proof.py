@@ -144,15 +144,13 @@ class Inverse(Cell):
         return d_z, d_z, (0.0,)
 
 
-class Residual(LinearCell):
+class Residual(Cell):
     name = "residual"
     gates = ("h",)
+    products = ()
 
-    def coefficients(self, ops, zx):
-        return 0.9 + 0.0 * zx, ops.relu(zx)
-
-    def coefficients_gradient(self, ops, zx, d_a, d_b):
-        return d_b * ops.positive(zx)
+    def step(self, ops, zx, state, own):
+        return (0.9 * state.h + ops.relu(zx),)
 
 
 HONEST = [
