@@ -14,7 +14,7 @@ from harness_native import Adam, Product, keeps_product, layer, library
 from harness_numpy.recurrence.device import DeviceBatch
 from harness_numpy.recurrence.flat import Flat
 from harness_numpy.recurrence.hoisted import HoistedNetwork
-from harness_numpy.recurrence.layer import Recurrence, Shape
+from harness_numpy.recurrence.layer import Recurrence, Shape, Weights
 from harness_numpy.recurrence.masks import Masks
 from harness_numpy.recurrence.workspace import Workspace
 from harness_numpy.update import Update
@@ -29,40 +29,36 @@ class NativeRecurrence(Recurrence):
     def __init__(self, cell: Cell, shape: Shape) -> None:
         super().__init__(cell, shape)
         self._kernel, apart = library(), keeps_product(cell)
-        self._d_zh: Array = np.empty_like(self.zx) if apart else self.zx
         self._zh_n: Array = np.empty(self.states[0][1:].shape, shape.dtype) if apart else self.zx
         self._d_initial = [np.empty((shape.batch, shape.hidden), shape.dtype) for _ in self.states]
         sizes = (shape.steps, shape.batch, shape.hidden)
         self._layer = layer(cell, sizes, double=shape.dtype == "float64", threads=shape.threads)
         self._layer.gates = self._layer.d_zx = address(self.zx)
-        self._layer.d_zh, self._layer.zh_n = address(self._d_zh), address(self._zh_n)
+        self._layer.d_zh, self._layer.zh_n = address(self.d_products[0]), address(self._zh_n)
         for index, (states, d_initial) in enumerate(zip(self.states, self._d_initial, strict=True)):
             self._layer.initial[index] = address(states)
             self._layer.states[index] = address(states[1:])
             self._layer.d_initial[index] = address(d_initial)
 
-    def forward(self, weight_hh: Array | None, bias_hh: Array | None) -> None:
+    def forward(self, weights: Weights) -> None:
         """Fill ``states``."""
-        self._run(self.zx, None, weight_hh, bias_hh)
+        self._run(self.zx, None, weights)
 
-    def forward_tokens(
-        self, table: Array, tokens: NDArray[np.intp], weight_hh: Array | None, bias_hh: Array
-    ) -> None:
+    def forward_tokens(self, table: Array, tokens: NDArray[np.intp], weights: Weights) -> None:
         """Fill ``states``; zx of each token (T*B,) is a row of ``table`` (V, G*H)."""
-        self._run(table, address(tokens), weight_hh, bias_hh)
+        self._run(table, address(tokens), weights)
 
-    def _run(
-        self, zx: Array, tokens: int | None, weight_hh: Array | None, bias_hh: Array | None
-    ) -> None:
+    def _run(self, zx: Array, tokens: int | None, weights: Weights) -> None:
         self._layer.zx, self._layer.tokens = address(zx), tokens
-        self._layer.weight, self._layer.bias = address(weight_hh), address(bias_hh)
+        self._layer.weight = address(weights["weight_hh"])
+        self._layer.bias = address(weights["bias_hh"])
         self._kernel.forward(self._layer)
 
     def backward(
-        self, weight_hh: Array | None, d_hidden: Array, d_final: Sequence[Array] | None
+        self, weights: Weights, d_hidden: Array, d_final: Sequence[Array] | None
     ) -> Sequence[Array]:
         """Go back through time."""
-        self._layer.weight = address(weight_hh)
+        self._layer.weight = address(weights["weight_hh"])
         self._layer.d_direct = self._layer.d_total = address(d_hidden)
         final: list[Array | None] = [None] * len(self.states)
         if d_final is not None:
@@ -71,11 +67,6 @@ class NativeRecurrence(Recurrence):
             self._layer.d_final[index] = address(part)
         self._kernel.reverse(self._layer)
         return self._d_initial
-
-    @property
-    def d_zh(self) -> Array:
-        """Return d loss / d zh."""
-        return self._d_zh
 
 
 class NativeNetwork(HoistedNetwork):
@@ -91,19 +82,19 @@ class NativeNetwork(HoistedNetwork):
         self._apart = keeps_product(model.cell)
 
     def _run_layer(self, recurrence: Recurrence, layer: int, inputs: NDArray[Any]) -> None:
-        weight, bias = self._p[f"weight_ih_l{layer}"], self._p[f"bias_ih_l{layer}"]
-        weight_hh, bias_hh = self._p[f"weight_hh_l{layer}"], self._p[f"bias_hh_l{layer}"]
+        weights = self._weights[layer]
+        weight, bias = weights["weight_ih"], weights["bias_ih"]
         if inputs.ndim == 1 and isinstance(recurrence, NativeRecurrence):
             table = np.empty(weight.shape[::-1], weight.dtype)
             self._kernel.transpose(
                 self._double, address(weight), *weight.shape, address(bias), address(table)
             )
-            recurrence.forward_tokens(table, inputs, weight_hh, bias_hh)
+            recurrence.forward_tokens(table, inputs, weights)
             return
         self._multiply(
             recurrence.zx.reshape(len(inputs), -1), inputs, weight, transposed="b", bias=bias
         )
-        recurrence.forward(weight_hh, bias_hh)
+        recurrence.forward(weights)
 
     def outputs(self, work: Workspace, rows: NDArray[np.intp] | None = None) -> Array:
         """Return new outputs (n, K), of ``rows`` or of all."""
@@ -154,7 +145,7 @@ class NativeNetwork(HoistedNetwork):
     def _weight_gradients(self, batch: DeviceBatch, work: Workspace, layer: int) -> None:
         names = ("weight_ih", "bias_ih", "weight_hh", "bias_hh")
         weight_ih, bias_ih, weight_hh, bias_hh = (self._d[f"{name}_l{layer}"] for name in names)
-        d_zx, d_zh = work.zx(layer), work.d_zh(layer)
+        d_zx, d_zh = work.zx(layer), work.d_product(layer)
         self._multiply(weight_hh, d_zh, work.before(layer), transposed="a")
         inputs = batch.inputs if layer == 0 else work.inputs_above(layer)
         if inputs.ndim == 1:

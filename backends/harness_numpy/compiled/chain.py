@@ -11,8 +11,7 @@ from harness.cells import GRU, LSTM, RNN, ReluRNN
 from harness.contract import Array, Cell
 from harness_numpy.compiled import cells, few
 from harness_numpy.recurrence.fused_loop import FusedTimeLoop
-from harness_numpy.recurrence.layer import Recurrence, Shape
-from harness_numpy.recurrence.tuned import both_biases, reset_bias
+from harness_numpy.recurrence.layer import Recurrence, Shape, Weights, joint_bias
 
 FEW = 2  # sequences; up to here the compiled loop beats BLAS called per step (measured)
 ROUND = 64  # columns
@@ -46,22 +45,27 @@ class Compiled(FusedTimeLoop):
             (self.shape.batch, width), self.shape.dtype
         )
 
-    def forward(self, weight_hh: Array | None, bias_hh: Array | None) -> None:
+    def input_bias(self, weights: Weights) -> Array:
+        """Return both biases where they only meet in zx + zh."""
+        return joint_bias(self.derived, weights)
+
+    def forward(self, weights: Weights) -> None:
         """Take all steps."""
-        if not self._few or weight_hh is None or bias_hh is None:
-            super().forward(weight_hh, bias_hh)
+        if not self._few:
+            super().forward(weights)
             return
-        self._start(bias_hh)
+        weight_hh = weights["weight_hh"]
+        self._start(weights["bias_hh"])
         self._ahead_padded[:, : len(weight_hh)] = weight_hh.T
         self._ahead_kernel(self._ahead_padded, self._zh, self.zx, *self._forward)
 
     def backward(
-        self, weight_hh: Array | None, d_hidden: Array, d_final: Sequence[Array] | None
+        self, weights: Weights, d_hidden: Array, d_final: Sequence[Array] | None
     ) -> Sequence[Array]:
         """Take all steps back."""
-        if not self._few or weight_hh is None:
-            return super().backward(weight_hh, d_hidden, d_final)
-        self._back_padded[:, : self.shape.hidden] = weight_hh
+        if not self._few:
+            return super().backward(weights, d_hidden, d_final)
+        self._back_padded[:, : self.shape.hidden] = weights["weight_hh"]
         recurrent = self._recurrent[:, : self.shape.hidden]
         recurrent[...] = 0 if d_final is None else d_final[0]
         self._start_back([self._zeros] * (len(self.states) - 1) if d_final is None else d_final[1:])
@@ -88,7 +92,6 @@ class CompiledRNN(Compiled):
     """``rnn``."""
 
     kernels = (cells.rnn_step, cells.rnn_back, few.rnn_ahead, few.rnn_behind)
-    input_bias = both_biases
 
     def __init__(self, cell: Cell, shape: Shape) -> None:
         super().__init__(cell, shape)
@@ -105,7 +108,6 @@ class CompiledLSTM(Compiled):
     """``lstm``."""
 
     kernels = (cells.lstm_step, cells.lstm_back, few.lstm_ahead, few.lstm_behind)
-    input_bias = both_biases
 
     def __init__(self, cell: Cell, shape: Shape) -> None:
         super().__init__(cell, shape)
@@ -119,20 +121,17 @@ class CompiledGRU(Compiled):
     """``gru``."""
 
     kernels = (cells.gru_step, cells.gru_back, few.gru_ahead, few.gru_behind)
-    input_bias = reset_bias
 
     def __init__(self, cell: Cell, shape: Shape) -> None:
         super().__init__(cell, shape)
         h, gates = self.states[0], np.empty_like(self.zx)
-        self._d_zh, self._bias_n = np.empty_like(self.zx), np.empty_like(h[0, 0])
+        self._bias_n = np.empty_like(h[0, 0])
         zh_n = np.empty_like(h[1:])
-        self._forward, self._backward = (self._bias_n, gates, zh_n, h), (self._d_zh, gates, zh_n, h)
+        self._forward, self._backward = (
+            (self._bias_n, gates, zh_n, h),
+            (self.d_products[0], gates, zh_n, h),
+        )
         self._carried = (np.empty_like(self._zeros),)
-
-    @property
-    def d_zh(self) -> Array:
-        """Return d loss / d zh."""
-        return self._d_zh
 
     def _start(self, bias_hh: Array) -> None:
         self._bias_n[...] = bias_hh[-self.shape.hidden :]

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from harness.contract import Array, Cell
-from harness_numpy.recurrence.layer import Recurrence, Shape
+from harness_numpy.recurrence.layer import Recurrence, Shape, Weights
 from harness_numpy.recurrence.packed import Packed
 
 
@@ -30,32 +30,25 @@ class FusedTimeLoop(Recurrence):
         self._zeros: Array = np.zeros((rows, shape.hidden), shape.dtype)
         self._h_at = list(self.states[0])
 
-    def forward(self, weight_hh: Array | None, bias_hh: Array | None) -> None:
+    def forward(self, weights: Weights) -> None:
         """Alternate the product and the pointwise step."""
-        if weight_hh is not None and bias_hh is not None:
-            self._ahead.load(weight_hh.T)
-            self._start(bias_hh)
+        self._ahead.load(weights["weight_hh"].T)
+        self._start(weights["bias_hh"])
         for t in range(self.shape.steps):
             self._step(t, self._ahead(self._h_at[t]))
 
     def backward(
-        self, weight_hh: Array | None, d_hidden: Array, d_final: Sequence[Array] | None
+        self, weights: Weights, d_hidden: Array, d_final: Sequence[Array] | None
     ) -> Sequence[Array]:
         """Alternate the pointwise gradient and the product, from the last step to the first."""
-        if weight_hh is not None:
-            self._back.load(weight_hh)
+        self._back.load(weights["weight_hh"])
         recurrent, *others = [self._zeros] * len(self.states) if d_final is None else d_final
         self._start_back(others)
-        d_zh_at = list(self.d_zh)
+        d_zh_at = list(self.d_products[0])
         for t in reversed(range(self.shape.steps)):
             self._step_back(t, d_hidden, recurrent)
             recurrent = self._back(d_zh_at[t])[0]
         return self._end_back(recurrent)
-
-    @property
-    def d_zh(self) -> Array:
-        """Return ``zx``: the cell uses only the sum of zx and zh."""
-        return self.zx
 
     def _start(self, bias_hh: Array) -> None:
         """Get ready to go forward."""

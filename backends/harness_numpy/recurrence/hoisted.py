@@ -12,7 +12,7 @@ from harness.contract import Array, Cell, Model, State
 from harness_numpy.recurrence.device import DeviceBatch
 from harness_numpy.recurrence.encoding import input_product, input_weight_gradient
 from harness_numpy.recurrence.flat import Flat
-from harness_numpy.recurrence.layer import Recurrence, Shape
+from harness_numpy.recurrence.layer import Recurrence, Shape, rows, sum_rows
 from harness_numpy.recurrence.masks import Masks
 from harness_numpy.recurrence.network import Network
 from harness_numpy.recurrence.readout import loss_and_gradient
@@ -64,10 +64,10 @@ class HoistedNetwork(Network[Workspace]):
         return work
 
     def _run_layer(self, recurrence: Recurrence, layer: int, inputs: NDArray[Any]) -> None:
-        bias_hh = self._p.get(f"bias_hh_l{layer}")
-        bias = recurrence.input_bias(self._p[f"bias_ih_l{layer}"], bias_hh)
-        input_product(inputs, self._p[f"weight_ih_l{layer}"], bias, _rows(recurrence.zx))
-        recurrence.forward(self._p.get(f"weight_hh_l{layer}"), bias_hh)
+        weights = self._weights[layer]
+        bias = recurrence.input_bias(weights)
+        input_product(inputs, weights["weight_ih"], bias, rows(recurrence.zx))
+        recurrence.forward(weights)
 
     def _dropout(self, work: Workspace, layer: int, *, training: bool) -> None:
         shape = work.layers[layer].shape
@@ -98,8 +98,8 @@ class HoistedNetwork(Network[Workspace]):
             recurrence = work.layers[layer]
             recurrence.d_others = [other[layer] for other in d_others]
             above = None if d_final is None else [part[layer] for part in d_final]
-            weight_hh = self._p.get(f"weight_hh_l{layer}")
-            d_initial.append(recurrence.backward(weight_hh, work.d_hidden_of(layer), above))
+            d_hidden = work.d_hidden_of(layer)
+            d_initial.append(recurrence.backward(self._weights[layer], d_hidden, above))
             self._weight_gradients(batch, work, layer)
             if layer > 0:
                 self._to_layer_below(work, layer)
@@ -111,7 +111,7 @@ class HoistedNetwork(Network[Workspace]):
         hidden, d_hidden = work.hidden(-1), work.d_hidden[-1].reshape(-1, self.model.hidden)
         scored = hidden if batch.rows is None else hidden[batch.rows]
         np.matmul(d_outputs.T, scored, out=self._d["weight_out"])
-        _sum_rows(d_outputs, self._d["bias_out"])
+        sum_rows(d_outputs, self._d["bias_out"])
         if batch.rows is None:
             np.matmul(d_outputs, self._p["weight_out"], out=d_hidden)
         else:
@@ -126,32 +126,16 @@ class HoistedNetwork(Network[Workspace]):
         input_weight_gradient(inputs, d_zx, out)
 
     def _weight_gradients(self, batch: DeviceBatch, work: Workspace, layer: int) -> None:
-        recurrence = work.layers[layer]
-        d_zx = _rows(recurrence.zx)
+        recurrence, out = work.layers[layer], self._weight_d[layer]
+        d_zx = rows(recurrence.zx)
         inputs = batch.inputs if layer == 0 else work.inputs_above(layer)
-        self._input_weight_gradient(inputs, d_zx, self._d[f"weight_ih_l{layer}"])
-        _sum_rows(d_zx, self._d[f"bias_ih_l{layer}"])
-        if recurrence.d_zh is None:
-            return
-        before = _rows(recurrence.states[0][:-1])
-        np.matmul(_rows(recurrence.d_zh).T, before, out=self._d[f"weight_hh_l{layer}"])
-        if recurrence.d_zh is recurrence.zx:
-            self._d[f"bias_hh_l{layer}"][...] = self._d[f"bias_ih_l{layer}"]
-        else:
-            _sum_rows(_rows(recurrence.d_zh), self._d[f"bias_hh_l{layer}"])
+        self._input_weight_gradient(inputs, d_zx, out["weight_ih"])
+        sum_rows(d_zx, out["bias_ih"])
+        recurrence.weight_gradients(out)
 
     def _to_layer_below(self, work: Workspace, layer: int) -> None:
         d_below = work.d_hidden[layer - 1].reshape(-1, self.model.hidden)
-        np.matmul(_rows(work.layers[layer].zx), self._p[f"weight_ih_l{layer}"], out=d_below)
+        np.matmul(rows(work.layers[layer].zx), self._p[f"weight_ih_l{layer}"], out=d_below)
         factors = work.factors[layer]
         if factors is not None:
             d_below *= factors
-
-
-def _rows(array: Array) -> Array:
-    """Return (T, B, n) as (T*B, n), a view."""
-    return array.reshape(-1, array.shape[-1])
-
-
-def _sum_rows(rows: Array, out: Array) -> None:
-    np.dot(np.ones(len(rows), rows.dtype), rows, out=out)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from harness.contract import Array, ArrayDtype, Cell
-from harness.recurrence.classic import classic
+from harness.recurrence import Recurrence as Derived
+from harness.recurrence import derive
 from harness_numpy.recurrence.ops import NumpyOps
 
 OPS = NumpyOps()
+Weights = Mapping[str, Array]  # of one layer, named without its number: weight_hh, peephole_i
 
 
 @dataclass(frozen=True)
@@ -33,39 +35,56 @@ class Recurrence(ABC):
         zx: (T, B, G*H) input products; after ``backward``, d loss / d zx. In between, the
             recurrence may use it for anything.
         states: (T + 1, B, H) per state of the cell; entry 0 is the state before the first step.
+        operands: per product, what it was taken of, (T, B, H).
+        d_products: per product, d loss / d product (T, B, n*H) after ``backward``; may be ``zx``
+            itself, and in between it may hold anything.
+        d_vectors: per vector, d loss / d vector of each sequence, (B, H), after ``backward``.
         d_others: (T, B, H) per state except h. ``backward`` of the loops in plain NumPy fills them
             with the total derivative d loss / d state; empty: not wanted.
     """
 
     def __init__(self, cell: Cell, shape: Shape) -> None:
-        self.cell, self.shape = cell, shape
-        self.zx: Array = np.empty(
-            (shape.steps, shape.batch, len(cell.gates) * shape.hidden), shape.dtype
-        )
+        self.cell, self.shape, self.derived = cell, shape, derive(cell)
+        rows = (shape.steps, shape.batch)
+        self.zx = self._array(*rows, len(cell.gates) * shape.hidden)
         self.states: list[Array] = [
             np.zeros((shape.steps + 1, shape.batch, shape.hidden), shape.dtype) for _ in cell.states
         ]
+        self.operands = [
+            self.states[node.value][:-1] if node.op == "state" else self._array(*rows, shape.hidden)
+            for node in self.derived.operands
+        ]
+        self.d_products = [
+            self.zx
+            if is_sum_with_zx(self.derived, index)
+            else self._array(*rows, len(pieces) * shape.hidden)
+            for index, pieces in enumerate(self.derived.pieces)
+        ]
+        self.d_vectors = [self._array(shape.batch, shape.hidden) for _ in cell.vectors]
         self.d_others: Sequence[Array] = ()
 
-    def input_bias(self, bias_ih: Array, bias_hh: Array | None) -> Array:
+    def _array(self, *sizes: int) -> Array:
+        return np.empty(sizes, self.shape.dtype)
+
+    def input_bias(self, weights: Weights) -> Array:
         """Return the bias (G*H,) that is added to the input products before ``forward``.
 
-        A recurrence whose gates use only zx + zh may add ``bias_hh`` here, once for all steps.
+        A recurrence may add the biases of products here that only meet zx in a sum.
         """
-        return bias_ih
+        return weights["bias_ih"]
 
     @abstractmethod
-    def forward(self, weight_hh: Array | None, bias_hh: Array | None) -> None:
-        """Fill ``states`` from ``zx`` and the initial state. No weight and bias: not recurrent."""
+    def forward(self, weights: Weights) -> None:
+        """Fill ``states`` from ``zx`` and the initial state."""
 
     @abstractmethod
     def backward(
-        self, weight_hh: Array | None, d_hidden: Array, d_final: Sequence[Array] | None
+        self, weights: Weights, d_hidden: Array, d_final: Sequence[Array] | None
     ) -> Sequence[Array]:
-        """Turn ``d_hidden`` into the total derivative, ``zx`` into its gradient, and give ``d_zh``.
+        """Turn ``d_hidden`` into the total derivative, and fill the gradients of the attributes.
 
         Args:
-            weight_hh: (G*H, H), as in ``forward``.
+            weights: as in ``forward``.
             d_hidden: (T, B, H), d loss / d h_t without this layer's recurrence; changed in place.
             d_final: d loss / d final state through the steps after these, each (B, H), never
                 changed; None: zero.
@@ -74,69 +93,113 @@ class Recurrence(ABC):
             d loss / d initial state, each (B, H); may be a buffer that the next call overwrites.
         """
 
-    @property
-    @abstractmethod
-    def d_zh(self) -> Array | None:
-        """Return d loss / d zh (T, B, G*H) after ``backward``, or None; may be ``zx`` itself."""
+    def weight_gradients(self, out: Weights) -> None:
+        """Fill the gradients of the products and vectors of ``out`` after ``backward``.
+
+        Those of weight_ih and bias_ih are there already.
+        """
+        for product, d_product, operand in zip(
+            self.cell.products, self.d_products, self.operands, strict=True
+        ):
+            d_rows = rows(d_product)
+            np.matmul(d_rows.T, rows(operand), out=out[f"weight_{product.name}"])
+            if product.bias and d_product is self.zx:
+                out[f"bias_{product.name}"][...] = out["bias_ih"]
+            elif product.bias:
+                sum_rows(d_rows, out[f"bias_{product.name}"])
+        for vector, d_vector in zip(self.cell.vectors, self.d_vectors, strict=True):
+            sum_rows(d_vector, out[vector])
+
+
+def is_sum_with_zx(derived: Derived, index: int) -> bool:
+    """Say whether the cell reads product ``index`` only in sums of each piece with zx's."""
+    pieces = range(len(derived.gates))
+    return all(derived.merged.get(piece) == (index, piece) for piece in pieces)
+
+
+def joint_bias(derived: Derived, weights: Weights) -> Array:
+    """Return bias_ih plus the biases of the pieces that are read only in a sum with zx's."""
+    bias = weights["bias_ih"].reshape(len(derived.gates), -1).copy()
+    for gate, (index, piece) in derived.merged.items():
+        product = derived.cell.products[index]
+        if product.bias:
+            bias[gate] += weights[f"bias_{product.name}"].reshape(-1, bias.shape[1])[piece]
+    return bias.reshape(-1)
+
+
+def rows(array: Array) -> Array:
+    """Return (T, B, n) as (T*B, n), a view if it is contiguous."""
+    return array.reshape(-1, array.shape[-1])
+
+
+def sum_rows(array: Array, out: Array) -> None:
+    """Write the sum over the rows of (N, n) into (n,)."""
+    np.dot(np.ones(len(array), array.dtype), array, out=out)
 
 
 class Stepwise(Recurrence):
-    """The time loop and its reverse for every cell, through its ``step`` and ``step_gradient``."""
+    """The time loop of any cell and its reverse: what was derived from the step, interpreted."""
 
     def __init__(self, cell: Cell, shape: Shape) -> None:
         super().__init__(cell, shape)
-        self._classic = classic(cell)
-        self._zh: Array | None = np.empty_like(self.zx) if cell.recurrent else None
-        self._zeros: Array = np.zeros((shape.batch, shape.hidden), shape.dtype)
-        self._d_h: Array = np.empty_like(self._zeros)
-        self._zx_at = list(self.zx)  # views per time step, made once
-        self._zh_at: list[Array | None] = (
-            [None] * shape.steps if self._zh is None else list(self._zh)
-        )
-        self._states_at = list(zip(*self.states, strict=True))
-        self._shared = False
+        self._products = [np.empty_like(self.zx) if d is self.zx else d for d in self.d_products]
 
-    def forward(self, weight_hh: Array | None, bias_hh: Array | None) -> None:
+    def forward(self, weights: Weights) -> None:
         """Step through time."""
+        own = [weights[name] for name in self.cell.vectors]
         # A contiguous copy takes half the time of a view.
-        transposed = None if weight_hh is None else np.ascontiguousarray(weight_hh.T)
-        for t, zh in enumerate(self._zh_at):
-            before = self._states_at[t]
-            if zh is not None and transposed is not None and bias_hh is not None:
-                np.add(np.matmul(before[0], transposed, out=zh), bias_hh, out=zh)
-            after = self._classic.step(OPS, self._zx_at[t], zh, before)
-            for target, value in zip(self._states_at[t + 1], after, strict=True):
-                target[...] = value
+        transposed = [
+            np.ascontiguousarray(weights[f"weight_{product.name}"].T)
+            for product in self.cell.products
+        ]
+        for t in range(self.shape.steps):
+
+            def product(index: int, operand: Array, t: int = t) -> Array:
+                self.operands[index][t] = operand
+                out: Array = self._products[index][t]
+                np.matmul(operand, transposed[index], out=out)
+                stated = self.cell.products[index]
+                if stated.bias:
+                    out += weights[f"bias_{stated.name}"]
+                return out
+
+            after, _ = self.derived.step(OPS, self.zx[t], self._states_at(t), own, product)
+            for states, value in zip(self.states, after, strict=True):
+                states[t + 1] = value
 
     def backward(
-        self, weight_hh: Array | None, d_hidden: Array, d_final: Sequence[Array] | None
+        self, weights: Weights, d_hidden: Array, d_final: Sequence[Array] | None
     ) -> Sequence[Array]:
         """Step back through time."""
-        zeros = [self._zeros] * len(self.states)
-        recurrent, *d_others = zeros if d_final is None else d_final
-        for t in reversed(range(len(self._zx_at))):
-            d_h, zx, zh = d_hidden[t], self._zx_at[t], self._zh_at[t]
-            d_h += recurrent
-            for kept, d_other in zip(self.d_others, d_others, strict=False):
+        own = [weights[name] for name in self.cell.vectors]
+        matrices = [weights[f"weight_{product.name}"] for product in self.cell.products]
+        d_states = [np.zeros_like(states[0]) for states in self.states]
+        if d_final is not None:
+            d_states = [part + given for part, given in zip(d_states, d_final, strict=True)]
+        for d_vector in self.d_vectors:
+            d_vector.fill(0)
+        for t in reversed(range(self.shape.steps)):
+            d_hidden[t] += d_states[0]
+            for kept, d_other in zip(self.d_others, d_states[1:], strict=False):
                 kept[t] = d_other
-            d_zx, d_zh, (direct, *others) = self._classic.step_gradient(
-                OPS, zx, zh, self._states_at[t], self._states_at[t + 1], (d_h, *d_others)
+            found = self.derived.gradient(
+                OPS,
+                self.zx[t],
+                [products[t] for products in self._products],
+                self._states_at(t),
+                own,
+                (d_hidden[t], *d_states[1:]),
+                lambda index, d_product: d_product @ matrices[index],
             )
-            recurrent = self._d_h
-            recurrent[...] = direct
-            if weight_hh is not None:
-                recurrent += d_zh @ weight_hh
-            d_others = [other if isinstance(other, np.ndarray) else self._zeros for other in others]
-            self._keep(zx, zh, d_zx, d_zh)
-        return [recurrent, *d_others]
+            self.zx[t] = found.zx
+            d_states = [np.zeros_like(d_hidden[t]) + part for part in found.state]
+            for index, d_product in enumerate(found.products):
+                self.d_products[index][t] = d_product
+                if (operand := self.derived.operands[index]).op == "state":
+                    d_states[operand.value] += d_product @ matrices[index]
+            for d_vector, part in zip(self.d_vectors, found.vectors, strict=True):
+                np.add(d_vector, part, out=d_vector)
+        return d_states
 
-    def _keep(self, zx: Array, zh: Array | None, d_zx: Array, d_zh: Array | None) -> None:
-        zx[...] = d_zx
-        self._shared = d_zh is d_zx
-        if zh is not None and not self._shared:
-            zh[...] = d_zh
-
-    @property
-    def d_zh(self) -> Array | None:
-        """Return d loss / d zh."""
-        return self.zx if self._shared else self._zh
+    def _states_at(self, t: int) -> list[Array]:
+        return [states[t] for states in self.states]

@@ -12,9 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from harness.contract import Array, CellState, State
-from harness.recurrence.classic import classic
+from harness.contract import Array, CellState, Model, State
+from harness.recurrence import derive
 from harness_numpy.recurrence.device import DeviceBatch
+from harness_numpy.recurrence.flat import Flat
+from harness_numpy.recurrence.masks import Masks
 from harness_numpy.recurrence.network import Network
 from harness_numpy.recurrence.ops import NumpyOps
 from harness_numpy.recurrence.readout import loss_and_gradient
@@ -29,7 +31,8 @@ class Moment:
 
     x: Array  # (B, D), or (B, H) from the layer below
     zx: Array  # W x + b, (B, G*H)
-    zh: Array | None  # U h + b, (B, G*H); None for a cell that is not recurrent
+    operands: Sequence[Array]  # per product, each (B, H)
+    products: Sequence[Array]  # per product, U h + b, each (B, n*H)
     before: CellState  # each (B, H)
     after: CellState
     kept: Array | float  # the dropout factor of each element of x
@@ -51,6 +54,12 @@ class Tape:
 class LoopNetwork(Network[Tape]):
     """Any cell, one time step at a time."""
 
+    def __init__(
+        self, model: Model, parameters: Flat, gradients: Flat, masks: Masks, threads: int = 1
+    ) -> None:
+        super().__init__(model, parameters, gradients, masks, threads)
+        self._derived = derive(model.cell)
+
     def forward(self, batch: DeviceBatch, state: State | None, *, training: bool) -> Tape:
         """Go through time; at each step, up through the layers."""
         tape = Tape(self._initial(batch.size, state))
@@ -66,11 +75,20 @@ class LoopNetwork(Network[Tape]):
         return tape
 
     def _step(self, layer: int, x: Array, before: CellState, kept: Array | float) -> Moment:
-        x, zh = x * kept, None
-        zx = x @ self._p[f"weight_ih_l{layer}"].T + self._p[f"bias_ih_l{layer}"]
-        if self.model.cell.recurrent:
-            zh = before[0] @ self._p[f"weight_hh_l{layer}"].T + self._p[f"bias_hh_l{layer}"]
-        return Moment(x, zx, zh, before, classic(self.model.cell).step(OPS, zx, zh, before), kept)
+        x, p, cell = x * kept, self._weights[layer], self.model.cell
+        zx = x @ p["weight_ih"].T + p["bias_ih"]
+        operands: list[Array] = [zx] * len(cell.products)
+
+        def product(index: int, operand: Array) -> Array:
+            name = cell.products[index].name
+            operands[index] = operand
+            made: Array = operand @ p[f"weight_{name}"].T
+            return made + p[f"bias_{name}"] if cell.products[index].bias else made
+
+        own = [p[name] for name in cell.vectors]
+        after, products = self._derived.step(OPS, zx, before, own, product)
+        whole = tuple(np.zeros_like(old) + new for old, new in zip(before, after, strict=True))
+        return Moment(x, zx, operands, products, before, whole, kept)
 
     def outputs(self, work: Tape) -> Array:
         """Return W h + b of every step, (T*B, K)."""
@@ -102,17 +120,31 @@ class LoopNetwork(Network[Tape]):
         self, layer: int, moment: Moment, d_after: list[Array]
     ) -> tuple[list[Array], Array]:
         """Return d loss / d previous state and d loss / d x; add to the layer's gradients."""
-        d_zx, d_zh, direct = classic(self.model.cell).step_gradient(
-            OPS, moment.zx, moment.zh, moment.before, moment.after, tuple(d_after)
+        cell, p, out = self.model.cell, self._weights[layer], self._weight_d[layer]
+        matrices = [p[f"weight_{product.name}"] for product in cell.products]
+        found = self._derived.gradient(
+            OPS,
+            moment.zx,
+            moment.products,
+            moment.before,
+            [p[name] for name in cell.vectors],
+            d_after,
+            lambda index, d_product: d_product @ matrices[index],
         )
-        d_before = [np.zeros_like(d) + part for d, part in zip(d_after, direct, strict=True)]
-        self._d[f"weight_ih_l{layer}"] += d_zx.T @ moment.x
-        self._d[f"bias_ih_l{layer}"] += d_zx.sum(axis=0)
-        if d_zh is not None:
-            self._d[f"weight_hh_l{layer}"] += d_zh.T @ moment.before[0]
-            self._d[f"bias_hh_l{layer}"] += d_zh.sum(axis=0)
-            d_before[0] += d_zh @ self._p[f"weight_hh_l{layer}"]
-        d_x: Array = d_zx @ self._p[f"weight_ih_l{layer}"] * moment.kept
+        d_before = [np.zeros_like(d) + part for d, part in zip(d_after, found.state, strict=True)]
+        out["weight_ih"] += found.zx.T @ moment.x
+        out["bias_ih"] += found.zx.sum(axis=0)
+        for index, (product, d_product) in enumerate(
+            zip(cell.products, found.products, strict=True)
+        ):
+            out[f"weight_{product.name}"] += d_product.T @ moment.operands[index]
+            if product.bias:
+                out[f"bias_{product.name}"] += d_product.sum(axis=0)
+            if (operand := self._derived.operands[index]).op == "state":
+                d_before[operand.value] += d_product @ matrices[index]
+        for name, d_vector in zip(cell.vectors, found.vectors, strict=True):
+            out[name] += np.sum(np.zeros_like(d_after[0]) + d_vector, axis=0)
+        d_x: Array = found.zx @ p["weight_ih"] * moment.kept
         return d_before, d_x
 
     def _readout_gradient(self, now: DeviceBatch, h: Array) -> tuple[np.floating[Any], Array]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 import numpy as np
@@ -50,6 +50,9 @@ class Network(ABC, Generic[W]):
     ) -> None:
         self.model, self.gradients, self.masks, self.threads = model, gradients, masks, threads
         self._p, self._d = parameters.views, gradients.views
+        layers = range(model.layers)
+        self._weights = [_of_layer(self._p, layer) for layer in layers]
+        self._weight_d = [_of_layer(self._d, layer) for layer in layers]
 
     @abstractmethod
     def forward(self, batch: DeviceBatch, state: State | None, *, training: bool) -> W:
@@ -76,3 +79,9 @@ class Network(ABC, Generic[W]):
     @abstractmethod
     def outputs(self, work: W) -> Array:
         """Return new outputs (T*B, K)."""
+
+
+def _of_layer(views: Mapping[str, Array], layer: int) -> dict[str, Array]:
+    """Return the tensors of one layer, named without its number."""
+    end = f"_l{layer}"
+    return {name.removesuffix(end): view for name, view in views.items() if name.endswith(end)}

@@ -15,22 +15,9 @@ import numpy as np
 from harness.cells import GRU, LSTM, RNN, ReluRNN
 from harness.contract import Array, Cell
 from harness_numpy.recurrence.fused_loop import FusedTimeLoop
-from harness_numpy.recurrence.layer import Recurrence, Shape, Stepwise
+from harness_numpy.recurrence.layer import Recurrence, Shape, Stepwise, Weights, joint_bias
 
 BLOCK = 65_536  # elements of the factors of one block of time steps
-
-
-def both_biases(_: Recurrence, bias_ih: Array, bias_hh: Array | None) -> Array:
-    """Return both biases: they only meet in zx + zh."""
-    return bias_ih if bias_hh is None else bias_ih + bias_hh
-
-
-def reset_bias(recurrence: Recurrence, bias_ih: Array, bias_hh: Array | None) -> Array:
-    """Return both biases of the GRU's r and z; that of zh_n stays inside the reset gate's reach."""
-    bias = bias_ih.copy()
-    if bias_hh is not None:
-        bias[: -recurrence.shape.hidden] += bias_hh[: -recurrence.shape.hidden]
-    return bias
 
 
 class Tuned(FusedTimeLoop):
@@ -46,6 +33,10 @@ class Tuned(FusedTimeLoop):
         self._block = max(1, min(steps, BLOCK // (self.factors * batch * hidden)))
         self._f: Array = np.empty((self._block, self.factors, batch, hidden), shape.dtype)
         self._scratch: Array = np.empty((batch, hidden), shape.dtype)
+
+    def input_bias(self, weights: Weights) -> Array:
+        """Return both biases where they only meet in zx + zh."""
+        return joint_bias(self.derived, weights)
 
     def _by_gate(self, array: Array) -> Array:
         """Return (T, B, G*H) as (T, G, B, H), a view."""
@@ -74,7 +65,6 @@ class TunedRNN(Tuned):
     """h' = tanh(zx + zh), or a rectifier; d_z = d_h * (1 - h'^2), or d_h * [h' > 0]."""
 
     factors = 1
-    input_bias = both_biases
 
     def _step(self, t: int, zh: Array) -> None:
         h = np.add(zh[0], self.zx[t], out=self._h_at[t + 1])
@@ -109,7 +99,6 @@ class TunedLSTM(Tuned):
     """
 
     factors = 5
-    input_bias = both_biases
 
     def __init__(self, cell: Cell, shape: Shape) -> None:
         super().__init__(cell, shape)
@@ -176,22 +165,15 @@ class TunedGRU(Tuned):
     """
 
     factors = 4
-    input_bias = reset_bias
 
     def __init__(self, cell: Cell, shape: Shape) -> None:
         super().__init__(cell, shape)
         steps, batch, hidden = shape.steps, shape.batch, shape.hidden
         self._gates: Array = np.empty((steps, 3, batch, hidden), shape.dtype)
         self._zh_n: Array = np.empty((steps, batch, hidden), shape.dtype)
-        self._d_zh: Array = np.empty_like(self.zx)
-        self._d_zh_at = list(self._by_gate(self._d_zh))
+        self._d_zh_at = list(self._by_gate(self.d_products[0]))
         self._direct: Array = np.zeros((batch, hidden), shape.dtype)
         self._bias_n: Array = np.zeros(hidden, shape.dtype)
-
-    @property
-    def d_zh(self) -> Array:
-        """Return d loss / d zh: r and z as in zx, n with the factor r."""
-        return self._d_zh
 
     def _start(self, bias_hh: Array) -> None:
         self._bias_n[...] = bias_hh[2 * self.shape.hidden :]

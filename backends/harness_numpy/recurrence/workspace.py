@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from typing import cast
 
 import numpy as np
 
@@ -41,9 +40,9 @@ class Workspace:
         """Return zx of one layer, (T*B, G*H), a view."""
         return self._rows("zx", layer, lambda: self.layers[layer].zx)
 
-    def d_zh(self, layer: int) -> Array:
-        """Return d_zh (T*B, G*H), a view, of a recurrent layer whose array never changes."""
-        return self._rows("d_zh", layer, lambda: cast("Array", self.layers[layer].d_zh))
+    def d_product(self, layer: int) -> Array:
+        """Return the gradient of the first product of one layer, (T*B, n*H), a view."""
+        return self._rows("d_product", layer, lambda: self.layers[layer].d_products[0])
 
     def d_rows(self, layer: int) -> Array:
         """Return ``d_hidden`` of one layer, (T*B, H), a view."""

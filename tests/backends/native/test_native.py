@@ -44,10 +44,11 @@ def layer(make, cell, shape, seed=0):
         states[0] = draw(shape.batch, shape.hidden)
     d_hidden = draw(shape.steps, shape.batch, shape.hidden)
     d_final = [draw(shape.batch, shape.hidden) for _ in cell.states]
-    unrolled.forward(weight, bias)
+    weights = {"weight_hh": weight, "bias_hh": bias}
+    unrolled.forward(weights)
     states = [part.copy() for part in unrolled.states]
-    d_initial = [part.copy() for part in unrolled.backward(weight, d_hidden, d_final)]
-    return [*states, d_hidden, *d_initial, unrolled.zx.copy(), unrolled.d_zh.copy()]
+    d_initial = [part.copy() for part in unrolled.backward(weights, d_hidden, d_final)]
+    return [*states, d_hidden, *d_initial, unrolled.zx.copy(), unrolled.d_products[0].copy()]
 
 
 def agree(found, expected, dtype):
@@ -136,7 +137,9 @@ def test_the_gate_functions_are_right_to_three_units_in_the_last_place(dtype):
     gated.zx[...] = np.concatenate([0 * x, x, 0 * x, 0 * x], axis=-1)  # i f g o, so that c' = f c
     gated.states[1][0] = 1
     for unrolled, width in ((plain, 1), (gated, 4)):
-        unrolled.forward(np.zeros((width, 1), dtype), np.zeros(width, dtype))
+        unrolled.forward(
+            {"weight_hh": np.zeros((width, 1), dtype), "bias_hh": np.zeros(width, dtype)}
+        )
     exact = x[0].astype(np.longdouble)
     for found, expected in (
         (plain.states[0][1], np.tanh(exact)),
@@ -148,7 +151,8 @@ def test_the_gate_functions_are_right_to_three_units_in_the_last_place(dtype):
 def layer_of_one(cell, zx):
     unrolled = NativeRecurrence(cell, Shape(1, 1, len(zx), "float32"))
     unrolled.zx[0, 0] = zx
-    unrolled.forward(np.zeros((len(zx), len(zx)), "float32"), np.zeros(len(zx), "float32"))
+    zeros = np.zeros((len(zx), len(zx)), "float32")
+    unrolled.forward({"weight_hh": zeros, "bias_hh": zeros[0]})
     return unrolled.states[0][1, 0]
 
 
@@ -341,7 +345,7 @@ def test_a_forked_child_has_its_own_threads():
         "from harness.cells import RNN\n"
         "def run():\n"
         "    N(RNN(), Shape(2, 4, 3, 'float32', 2))"
-        ".forward(np.ones((3, 3), 'float32'), np.ones(3, 'float32'))\n"
+        ".forward({'weight_hh': np.ones((3, 3), 'f'), 'bias_hh': np.ones(3, 'f')})\n"
         "run(); child = os.fork(); run()\n"
         "if child == 0: os._exit(0)\n"
         "sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))\n"

@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 
+import stated_cells
 from differences import STEP, central_differences
 from harness.cells import harness_cells
 from harness.cells.minimal import MinGRU, MinLSTM
-from harness.contract import Batch, Cell, Execution, Inputs, Model, Optimizer
+from harness.contract import Batch, Execution, Inputs, Model, Optimizer
+from harness.testing.equations import Nudge, run_equations
 from harness_numpy import NumpyBackend
 
 T, B, D, H, K = 4, 3, 2, 3, 3
@@ -14,50 +16,10 @@ FINITE_DIFFERENCE_TOLERANCE = 1e-8  # central differences in float64 at this ste
 TORCH_TOLERANCE = 1e-10  # float64, another order of summation
 
 
-class Leaky(Cell):
-    """A third party's cell: a pointwise path through h, separate products, a second state."""
-
-    name, gates, states = "leaky", ("a", "b"), ("h", "s")
-
-    def step(self, ops, zx, zh, state):
-        (xa, xb), (ha, hb) = ops.split(zx, 2), ops.split(zh, 2)
-        s = ops.sigmoid(xa) * state[1] + ops.tanh(hb)
-        return 0.5 * state[0] + s * ops.tanh(ha + xb), s
-
-    def step_gradient(self, ops, zx, zh, state, new_state, d_new_state):
-        (xa, xb), (ha, hb) = ops.split(zx, 2), ops.split(zh, 2)
-        gate, content, mixed = ops.sigmoid(xa), ops.tanh(hb), ops.tanh(ha + xb)
-        d_h, d_s = d_new_state
-        d_s = d_s + d_h * mixed
-        d_mixed = d_h * new_state[1] * (1 - mixed * mixed)
-        d_zx = ops.concatenate([d_s * state[1] * gate * (1 - gate), d_mixed])
-        return (
-            d_zx,
-            ops.concatenate([d_mixed, d_s * (1 - content * content)]),
-            (0.5 * d_h, d_s * gate),
-        )
-
-
-class Perturbed(Cell):
-    """Another cell with ``delta`` added to the h of one call of ``step``, counted over all."""
-
-    def __init__(self, cell):
-        self.cell, self.call, self.at, self.delta = cell, 0, -1, 0.0
-        self.name = cell.name
-        self.gates = cell.gates
-        self.states = cell.states
-        self.recurrent = cell.recurrent
-
-    def step(self, ops, zx, zh, state):
-        h, *others = self.cell.step(ops, zx, zh, state)
-        self.call += 1
-        return (h + self.delta if self.call == self.at else h, *others)
-
-    def step_gradient(self, *arguments):
-        return self.cell.step_gradient(*arguments)
-
-
-CELLS = {cell.name: cell for cell in [*harness_cells(), MinGRU(), MinLSTM(), Leaky()]}
+CELLS = {
+    cell.name: cell
+    for cell in [*harness_cells(), MinGRU(), MinLSTM(), *stated_cells.CELLS.values()]
+}
 each_cell = pytest.mark.parametrize("cell", CELLS.values(), ids=CELLS)
 each_depth = pytest.mark.parametrize("layers", [1, 2])
 each_kind = pytest.mark.parametrize("kind", ["token", "real"])
@@ -132,21 +94,18 @@ def test_parameter_gradients_equal_finite_differences(cell, layers, kind, carry)
 @each_cell
 @each_depth
 def test_hidden_gradients_are_total_derivatives(cell, layers):
-    perturbed = Perturbed(cell)
-    model = model_of(perturbed, layers)
-    trainer = trainer_of(model, weights_of(model))
-    batch = trainer.put(batch_of(model))
+    model = model_of(cell, layers)
+    weights, batch = weights_of(model), batch_of(model)
+    trainer = trainer_of(model, weights)
 
-    def loss(call, delta):
-        perturbed.call, perturbed.at, perturbed.delta = 0, call, delta
-        return trainer.gradients(batch).loss
+    def loss(layer, t, delta):
+        return run_equations(model, weights, batch, nudge=Nudge(layer, t, delta)).loss
 
-    hidden = trainer.gradients(batch).hidden
+    hidden = trainer.gradients(trainer.put(batch)).hidden
     for layer, t, b, unit in np.ndindex(layers, T, B, H):
         delta = np.zeros((B, H))
         delta[b, unit] = STEP
-        call = layer * T + t + 1
-        expected = (loss(call, delta) - loss(call, -delta)) / (2 * STEP)
+        expected = (loss(layer, t, delta) - loss(layer, t, -delta)) / (2 * STEP)
         assert hidden[layer, t, b, unit] == pytest.approx(expected, abs=FINITE_DIFFERENCE_TOLERANCE)
 
 

@@ -5,14 +5,19 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 
+import stated_cells
 from differences import central_differences
 from harness.cells import harness_cells
 from harness.cells.minimal import MinGRU, MinLSTM
+from harness.contract import Inputs, Model
 from harness_numpy.recurrence.layer import Shape, Stepwise
 from harness_numpy.recurrence.tuned import TUNED
 from harness_numpy.variants import VARIANTS
 
-CELLS = {cell.name: cell for cell in [*harness_cells(), MinGRU(), MinLSTM()]}
+CELLS = {
+    cell.name: cell
+    for cell in [*harness_cells(), MinGRU(), MinLSTM(), *stated_cells.CELLS.values()]
+}
 COMPILED_CELLS = VARIANTS["numba"].cells
 T, B, H = 3, 2, 3
 TOLERANCE = 1e-8  # central differences in float64 at this step
@@ -43,23 +48,38 @@ class Problem:
         rng = np.random.default_rng(0)
         rows = len(cell.gates) * H
         self.layer = make(cell, Shape(T, B, H, "float64"))
-        self.bias_ih = rng.normal(size=rows)
         self.zx = rng.normal(size=(T, B, rows))
-        self.weight, self.bias = (
-            (rng.normal(size=(rows, H)), rng.normal(size=rows)) if cell.recurrent else (None, None)
-        )
+        shapes = {
+            name.removesuffix("_l0"): shape
+            for name, shape in Model(cell, Inputs("token", 1), H, 1, 1, "cross_entropy")
+            .parameter_shapes()
+            .items()
+            if name.endswith("_l0")
+        }
+        self.weights = {name: rng.normal(size=shape) for name, shape in shapes.items()}
         self.initial = rng.normal(size=(len(cell.states), B, H))
         self.by_hidden = rng.normal(size=(T, B, H))
         self.by_final = rng.normal(size=(len(cell.states), B, H))
 
     def loss(self):
         layer = self.layer
-        layer.zx[...] = self.zx + layer.input_bias(self.bias_ih, self.bias)
+        layer.zx[...] = self.zx + layer.input_bias(self.weights)
         for target, value in zip(layer.states, self.initial, strict=True):
             target[0] = value
-        layer.forward(self.weight, self.bias)
+        layer.forward(self.weights)
         by_final = sum(np.sum(d * s[-1]) for d, s in zip(self.by_final, layer.states, strict=True))
         return float(np.sum(self.by_hidden * layer.states[0][1:]) + by_final)
+
+    def gradients(self):
+        """Return d loss / d initial state and of every weight but weight_ih."""
+        self.loss()
+        d_hidden, by_final = self.by_hidden.copy(), self.by_final.copy()
+        d_initial = self.layer.backward(self.weights, d_hidden, tuple(by_final))
+        np.testing.assert_array_equal(by_final, self.by_final)
+        out = {name: np.full_like(value, np.nan) for name, value in self.weights.items()}
+        out["bias_ih"][...] = self.layer.zx.sum(axis=(0, 1))
+        self.layer.weight_gradients(out)
+        return np.array(d_initial), out
 
     def differences(self, array):
         return central_differences(self.loss, array)
@@ -71,24 +91,18 @@ def test_gradients_flow_from_the_final_to_the_initial_state(cell, make, batch):
     problem = Problem(cell, make, batch)
     expected_initial = problem.differences(problem.initial)
     expected_zx = problem.differences(problem.zx)
-    problem.loss()
-    d_hidden, by_final = problem.by_hidden.copy(), problem.by_final.copy()
-    d_initial = problem.layer.backward(problem.weight, d_hidden, tuple(by_final))
-    np.testing.assert_allclose(np.array(d_initial), expected_initial, rtol=0, atol=TOLERANCE)
+    d_initial, _ = problem.gradients()
+    np.testing.assert_allclose(d_initial, expected_initial, rtol=0, atol=TOLERANCE)
     np.testing.assert_allclose(problem.layer.zx, expected_zx, rtol=0, atol=TOLERANCE)
-    np.testing.assert_array_equal(by_final, problem.by_final)
 
 
 @pytest.mark.parametrize(("cell", "make"), kinds())
-def test_the_gradient_of_zh_is_that_of_the_recurrent_weights(cell, make):
+def test_every_weight_of_the_recurrence_has_its_gradient(cell, make):
     problem = Problem(cell, make)
-    if not cell.recurrent:
-        assert problem.layer.d_zh is None
-        return
-    expected = [problem.differences(problem.weight), problem.differences(problem.bias)]
-    problem.loss()
-    problem.layer.backward(problem.weight, problem.by_hidden.copy(), tuple(problem.by_final))
-    d_zh = problem.layer.d_zh
-    found = [np.einsum("tbr,tbh->rh", d_zh, problem.layer.states[0][:-1]), d_zh.sum(axis=(0, 1))]
-    for one, other in zip(found, expected, strict=True):
-        np.testing.assert_allclose(one, other, rtol=0, atol=TOLERANCE)
+    names = problem.weights.keys() - {"weight_ih"}
+    expected = {name: problem.differences(problem.weights[name]) for name in names}
+    _, found = problem.gradients()
+    for name in names:
+        np.testing.assert_allclose(
+            found[name], expected[name], rtol=0, atol=TOLERANCE, err_msg=name
+        )
