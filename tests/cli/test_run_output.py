@@ -146,6 +146,16 @@ def test_of_other_tasks_they_say_where_each_cell_solves_it():
     assert summary(Study(mixed)).startswith("rnn: solved in 1 of 2 trials at T = 10. ")
 
 
+def test_a_loss_above_the_baseline_is_not_called_learning():
+    details = {"task": {"baseline_name": "mean"}}
+    ratios = {50: 1.07, 100: 2.19, 200: 0.99}
+    records = [make("rnn", n, ratio, details=details, task="adding") for n, ratio in ratios.items()]
+    for record in records:
+        record.figures["solved"] = False
+    words = "rnn: not solved, nothing learnt at T = 200, loss above mean at T = 50 and 100. "
+    assert summary(Study(records)).startswith(words)
+
+
 def test_a_length_at_which_a_trial_failed_is_not_claimed():
     records = [make("rnn", n, 0.01, details={}, task="copy") for n in (10, 20)]
     records.append(Record(make("rnn", 30, task="copy").trial, "diverged", "diverged at step 9"))

@@ -112,7 +112,17 @@ def _solved(records: Sequence[Record], lengths: Sequence[int]) -> str:
         parts.append("nothing learnt")
         if moved:
             parts[-1] += f" {at_lengths(stuck, lengths)}"
+    learnt = {record.trial.length for record in records if not _is_above(record)}
+    if above := [length for length in by_length if length not in learnt]:
+        name = findings.shared_baseline_name(records)
+        parts.append(f"loss above {name} {at_lengths(above, lengths)}")
     return ", ".join(parts)
+
+
+def _is_above(record: Record) -> bool:
+    """Say whether the loss is above that of the baseline, by more than chance."""
+    ratio = record.figures.get("loss_ratio")
+    return ratio is not None and ratio > 1 + findings.AT_BASELINE
 
 
 def where_solved(records: Sequence[Record], lengths: Sequence[int]) -> list[str]:
