@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import linecache
+import inspect
 import traceback
 from collections import namedtuple
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any, NoReturn
 
-from harness.contract import Cell, Ops, UnsupportedError, uses_old_step
+from harness.contract import Cell, HarnessError, Ops, UnsupportedError, uses_old_step
+from harness.contract.wording import error_text
 from harness.recurrence.graph import Graph, Node
 
 
@@ -24,8 +26,20 @@ class Symbol:
     graph: Graph
     pieces: tuple[Node, ...]
 
-    __array_ufunc__ = None  # NumPy's arithmetic gives way to the methods below
     __hash__ = None  # type: ignore[assignment]
+
+    def __getattr__(self, name: str) -> NoReturn:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        raise UntraceableError(f"an attribute of an array (.{name}) cannot be traced: {_OPS}")
+
+    def __array_ufunc__(self, function: Any, method: str, *args: Any, **_: Any) -> Symbol:
+        """Do the arithmetic of a NumPy number with a symbol; refuse NumPy's functions."""
+        reflected = _REFLECTED.get(function.__name__)
+        if reflected is None or method != "__call__" or args[1] is not self:
+            raise UntraceableError(f"numpy.{function.__name__} cannot be traced: {_OPS}")
+        result: Symbol = getattr(self, reflected)(args[0])
+        return result
 
     def __add__(self, other: Any) -> Symbol:
         return self._with(other, lambda a, b: self.graph.sum([(1.0, a), (1.0, b)]))
@@ -79,6 +93,10 @@ def _refuse(what: str, instead: str) -> Callable[..., NoReturn]:
     return refuse
 
 
+_OPS = "use the functions of ops"
+_REFLECTED = {
+    "add": "__radd__", "subtract": "__rsub__", "multiply": "__rmul__", "divide": "__rtruediv__",
+}  # fmt: skip
 _BRANCH = "a step has one expression for all values; use ops.relu or ops.maximum"
 _REFUSED = {
     "__bool__": ("a branch on a value", _BRANCH),
@@ -92,7 +110,7 @@ _REFUSED = {
     **dict.fromkeys(("__iter__", "__len__"), ("iteration", "cut the last axis with ops.split")),
     **dict.fromkeys(
         ("__float__", "__int__", "__array__"),
-        ("a function of another library", "use the functions of ops"),
+        ("a function of another library", _OPS),
     ),
     **dict.fromkeys(("__floordiv__", "__mod__"), ("// or %", "use the operations of ops")),
 }
@@ -104,8 +122,8 @@ def symbol(graph: Graph, value: Any) -> Symbol:
     """Return a symbol as it is, and a number as a constant."""
     if isinstance(value, Symbol):
         return value
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return Symbol(graph, (graph.constant(value),))
+    if isinstance(value, Real) and not isinstance(value, bool):
+        return Symbol(graph, (graph.constant(float(value)),))
     raise UntraceableError(
         f"a {type(value).__name__} cannot be part of a step: use numbers and the step's arguments"
     )
@@ -122,16 +140,23 @@ class TraceOps(Ops):
         self._graph, self._cell = graph, cell
         self.operands: dict[str, Node] = {}
 
+    def __getattr__(self, name: str) -> NoReturn:
+        operations = sorted(each for each in vars(Ops) if not each.startswith("_"))
+        raise UntraceableError(f"there is no ops.{name}: there are {', '.join(operations)}")
+
     def product(self, name: str, operand: Symbol) -> Symbol:
         """Return the pieces of a learnt product."""
         names = [product.name for product in self._cell.products]
         if name not in names:
-            raise UntraceableError(f"ops.product({name!r}): declare it; products has {names}")
+            raise UntraceableError(
+                f"ops.product({name!r}) is not declared: add Product({name!r}) to products, "
+                f"which has {', '.join(names) or 'none'}"
+            )
         if name in self.operands:
             raise UntraceableError(
-                f"ops.product({name!r}) is taken twice: declare a second product"
+                f"ops.product({name!r}) is taken twice: keep its value, or declare another product"
             )
-        (node,) = self._single(operand, "ops.product")
+        node = self.single(operand, "ops.product")
         index = names.index(name)
         self.operands[name] = node
         count = len(self._cell.products[index].gates or self._cell.gates)
@@ -141,8 +166,10 @@ class TraceOps(Ops):
     def split(self, x: Symbol, parts: int) -> Sequence[Symbol]:
         """Return ``parts`` symbols of equally many pieces."""
         if parts < 1 or len(x.pieces) % parts:
+            count = f"{len(x.pieces)} H units" if len(x.pieces) > 1 else "H units"
             raise UntraceableError(
-                f"an array of {len(x.pieces)} H units is not cut into {parts} parts"
+                f"ops.split cuts an array of {count} into 1 to {len(x.pieces)} equal parts of H "
+                f"units or more, not into {parts}"
             )
         width = len(x.pieces) // parts
         cuts = (x.pieces[at : at + width] for at in range(0, len(x.pieces), width))
@@ -163,11 +190,12 @@ class TraceOps(Ops):
         parts = [(share, self._graph.mean(piece)) for piece in x.pieces]
         return Symbol(self._graph, (self._graph.sum(parts),))
 
-    def _single(self, x: Symbol, where: str) -> tuple[Node, ...]:
+    def single(self, x: Symbol | float, where: str) -> Node:
+        """Return the node of an array of H units."""
         pieces = symbol(self._graph, x).pieces
         if len(pieces) != 1:
             raise UntraceableError(f"{where} takes an array of H units, not of {len(pieces)} H")
-        return pieces
+        return pieces[0]
 
     def _unary(self, op: str, x: Symbol | float) -> Symbol:
         return symbol(self._graph, x)._each(  # noqa: SLF001
@@ -237,23 +265,29 @@ def trace(cell: Cell) -> Trace:
     states = [Symbol(graph, (graph.leaf("state", at),)) for at in range(len(cell.states))]
     own = [Symbol(graph, (graph.leaf("vector", name, "unit"),)) for name in cell.vectors]
     try:
-        new = _called(cell, ops, Symbol(graph, gates), tuple(states), tuple(own))
+        results = step_of(cell)(ops, Symbol(graph, gates), tuple(states), tuple(own))
+        new = _checked(ops, cell, results)
     except UntraceableError as error:
-        raise UnsupportedError(f"cell {cell.name!r}: {error}{_line(error)}") from None
+        raise UnsupportedError(f"cell {cell.name!r}: {error}{_line(error, cell)}") from None
+    except HarnessError:
+        raise
+    except Exception as error:
+        problem = f"step raised {error_text(error)}; it has its arguments, numbers and ops"
+        raise UnsupportedError(f"cell {cell.name!r}: {problem}{_line(error, cell)}") from error
     return Trace(graph, new, tuple(ops.operands[each.name] for each in cell.products))
 
 
-def _called(
-    cell: Cell, ops: TraceOps, zx: Symbol, state: tuple[Symbol, ...], own: tuple[Symbol, ...]
-) -> tuple[Node, ...]:
-    results = step_of(cell)(ops, zx, state, own)
+def _checked(ops: TraceOps, cell: Cell, results: Any) -> tuple[Node, ...]:
+    """Return the nodes of the new states; refuse another number, and products never taken."""
     if not isinstance(results, tuple) or len(results) != len(cell.states):
         got = f"{len(results)} values" if isinstance(results, tuple) else type(results).__name__
         raise UntraceableError(f"step must return a tuple of {', '.join(cell.states)}, not {got}")
-    new = tuple(ops._single(part, "a new state")[0] for part in results)  # noqa: SLF001
     if missing := [each.name for each in cell.products if each.name not in ops.operands]:
-        raise UntraceableError(f"products declares {missing}, which step never takes")
-    return new
+        raise UntraceableError(
+            f"step never takes the product {', '.join(missing)}: "
+            "remove it from products, or call ops.product"
+        )
+    return tuple(ops.single(part, "a new state") for part in results)
 
 
 def step_of(cell: Cell) -> Callable[[Any, Any, tuple[Any, ...], tuple[Any, ...]], tuple[Any, ...]]:
@@ -269,8 +303,8 @@ def step_of(cell: Cell) -> Callable[[Any, Any, tuple[Any, ...], tuple[Any, ...]]
             return cell.step(ops, zx, zh, state)
 
         return old
-    named: Any = namedtuple  # noqa: PYI024 - the names are the cell's
-    state_type, own_type = named("State", cell.states), named("Own", cell.vectors)
+    state_type: Any = namedtuple("State", cell.states)  # type: ignore[misc]  # noqa: PYI024
+    own_type: Any = namedtuple("Own", cell.vectors)  # type: ignore[misc]  # noqa: PYI024
 
     def new(ops: Any, zx: Any, state: tuple[Any, ...], own: tuple[Any, ...]) -> tuple[Any, ...]:
         return cell.step(ops, zx, state_type(*state), own_type(*own))
@@ -278,15 +312,13 @@ def step_of(cell: Cell) -> Callable[[Any, Any, tuple[Any, ...], tuple[Any, ...]]
     return new
 
 
-def _line(error: BaseException) -> str:
-    """Return where in the cell's code the error arose, if outside this package."""
+def _line(error: BaseException, cell: Cell) -> str:
+    """Return where in the cell's code the error arose; if nowhere there, where ``step`` begins."""
+    own = {__file__, inspect.getfile(Graph), inspect.getfile(Ops)}
     frames = [
-        frame
-        for frame in traceback.extract_tb(error.__traceback__)
-        if frame.filename != __file__ and not frame.filename.endswith("graph.py")
+        each for each in traceback.extract_tb(error.__traceback__) if each.filename not in own
     ]
-    if not frames:
-        return ""
-    frame = frames[-1]
-    code = (frame.line or linecache.getline(frame.filename, frame.lineno or 0)).strip()
-    return f" ({frame.filename}, line {frame.lineno}: {code})"
+    if frames:
+        return f" ({frames[-1].filename}, line {frames[-1].lineno}: {frames[-1].line})"
+    code = inspect.unwrap(cell.step).__code__
+    return f" ({code.co_filename}, line {code.co_firstlineno}: {code.co_name})"
