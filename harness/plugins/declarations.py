@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from keyword import iskeyword
 from typing import Any
 
 from harness.contract.backend import Backend
-from harness.contract.cell import Cell
+from harness.contract.cell import Cell, Product
 from harness.contract.errors import PluginError
 from harness.contract.task import Task, TaskOptions
 from harness.contract.wording import check_name
@@ -64,7 +66,7 @@ def check_groups(backend: Backend) -> None:
 
 
 def check_cell(cell: Cell) -> None:
-    """Check gates, states and roles of a cell. Engines and tables rely on them.
+    """Check gates, states, products, vectors and roles of a cell. Engines and tables rely on them.
 
     Raises:
         PluginError: names are not a tuple of different texts, or a role has another value.
@@ -73,8 +75,14 @@ def check_cell(cell: Cell) -> None:
         if not _are_different_names(names):
             expected = f"{kind} must be a tuple of different names"
             raise PluginError(f"cell {cell.name!r}: {expected}, got {answer_text(names)}")
+    for kind, problem in (
+        ("vectors", _problem_of_names(cell.vectors, cell)),
+        ("products", _problem_of_products(cell.products, cell)),
+    ):
+        if problem:
+            got = answer_text(getattr(cell, kind))
+            raise PluginError(f"cell {cell.name!r}: {kind} must be {problem}, got {got}")
     allowed: dict[str, tuple[Any, ...]] = {
-        "recurrent": (True, False),
         "memory_sign": (1, -1),
         "memory_gate": (None, *cell.gates),
         "input_gate": (None, *cell.gates),
@@ -83,6 +91,35 @@ def check_cell(cell: Cell) -> None:
         if (value := getattr(cell, kind)) not in values:
             expected = f"{kind} must be one of {values}"
             raise PluginError(f"cell {cell.name!r}: {expected}, got {answer_text(value)}")
+
+
+def _problem_of_names(names: Any, cell: Cell) -> str | None:
+    """Return what vectors must be, if they are not: they are attributes and parameters."""
+    if names == ():
+        return None
+    if not isinstance(names, tuple) or not _are_different_names(names):
+        return "a tuple of different names"
+    if not all(name.isidentifier() and name[0] != "_" and not iskeyword(name) for name in names):
+        return "names that Python allows for an attribute"
+    products = [each.name for each in cell.products if isinstance(each, Product)]
+    taken = {f"{kind}_{name}" for kind in ("weight", "bias") for name in ("ih", *products)}
+    return "other names than those of weights and biases" if taken & set(names) else None
+
+
+def _problem_of_products(products: Any, cell: Cell) -> str | None:
+    """Return what products must be, if they are not."""
+    if not isinstance(products, tuple) or not all(isinstance(each, Product) for each in products):
+        return "a tuple of Product"
+    names = [each.name for each in products]
+    if names and (not _are_different_names(names) or not {"ih", "out"}.isdisjoint(names)):
+        return "of different names, none of them ih or out"
+    if any(each.gates is not None and not _are_some(each.gates, cell.gates) for each in products):
+        return f"for some of the gates {cell.gates}"
+    return None
+
+
+def _are_some(names: Any, all_names: Sequence[str]) -> bool:
+    return _are_different_names(names) and set(names) <= set(all_names)
 
 
 def _are_different_names(names: Any) -> bool:

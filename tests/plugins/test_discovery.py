@@ -72,7 +72,7 @@ def test_one_plugin_may_offer_all_kinds(install):
     assert plugins.cell("my-cell").name == "my-cell"
 
 
-HEAD = "from harness.contract import hookimpl\nfrom harness.cells import RNN\n"
+HEAD = "from harness.contract import Product, hookimpl\nfrom harness.cells import RNN\n"
 TASK = "from harness.contract import Task, hookimpl\nclass A(Task):\n    name = 'a'\n"
 BROKEN = {
     "missing library": (
@@ -129,14 +129,14 @@ BROKEN = {
     ),
     "no name": (
         HEAD + "from harness.contract import Cell\n"
-        "class A(Cell):\n    step = step_gradient = gates = None\n"
+        "class A(Cell):\n    step = gates = None\n"
         "@hookimpl\ndef harness_cells():\n    return [A()]",
         "cell name None is not allowed",
         "report it",
     ),
     "no gates": (
         HEAD + "from harness.contract import Cell\n"
-        "class A(Cell):\n    name = 'a'\n    step = step_gradient = None\n"
+        "class A(Cell):\n    name = 'a'\n    step = None\n"
         "@hookimpl\ndef harness_cells():\n    return [A()]",
         "cell 'a': gates must be a tuple of different names, got None",
         "report it",
@@ -161,7 +161,16 @@ BROKEN = {
             "gates = 'abc'",
             "states = None",
             "states = ('h', 1)",
-            "recurrent = 'no'",
+            "products = None",
+            "products = ('hh',)",
+            "products = (Product('hh'), Product('hh'))",
+            "products = (Product('ih'),)",
+            "products = (Product('hh', ('f',)),)",
+            "products = (Product('hh', 'h'),)",
+            "vectors = 'u'",
+            "vectors = ('u', 'u')",
+            "vectors = ('learnt leak',)",
+            "vectors = ('bias_hh',)",
             "memory_gate = 'z'",
             "input_gate = 3",
         )
