@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from harness.cells import LSTM
+from harness.cells.operations import LayerOps
 from harness.contract import (
     Batch,
     Execution,
@@ -23,8 +24,8 @@ from harness.measure.runner import run_trial
 from harness.measure.setup import prepare
 from harness.measure.whole_state import TOLERANCE, WholeState, _difference
 from harness.plugins import load_plugins
+from harness.recurrence import step_of
 from harness_numpy import NumpyBackend
-from harness_numpy.recurrence.ops import NumpyOps
 
 pytestmark = pytest.mark.slow
 
@@ -90,12 +91,13 @@ def test_the_gradient_of_each_state_is_that_of_autograd(variant, checkpoint):
 def test_the_gradient_of_each_state_is_that_of_finite_differences(variant):
     model, parameters, batch = network(layers=1)
     zx = batch.inputs @ parameters["weight_ih_l0"].T + parameters["bias_ih_l0"]
+    ops = LayerOps({name.removesuffix("_l0"): array for name, array in parameters.items()})
+    step = step_of(model.cell)
 
     def loss(nudged=None, at=None, delta=0.0):
         state, hidden = (np.zeros((B, H)), np.zeros((B, H))), []
         for t in range(T):
-            zh = state[0] @ parameters["weight_hh_l0"].T + parameters["bias_hh_l0"]
-            state = model.cell.step(NumpyOps(), zx[t], zh, state)
+            state = step(ops, zx[t], state, ())
             if nudged is not None and t == at[0]:
                 state = tuple(part.copy() for part in state)
                 state[nudged][at[1:]] += delta
