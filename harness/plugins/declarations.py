@@ -102,8 +102,8 @@ def _problem_of_names(names: Any, cell: Cell) -> str | None:
     if not all(name.isidentifier() and name[0] != "_" and not iskeyword(name) for name in names):
         return "names that Python allows for an attribute"
     products = [each.name for each in cell.products if isinstance(each, Product)]
-    taken = {f"{kind}_{name}" for kind in ("weight", "bias") for name in ("ih", *products)}
-    return "other names than those of weights and biases" if taken & set(names) else None
+    used = {f"{kind}_{name}" for kind in ("weight", "bias") for name in ("ih", *products)}
+    return "other names than those of weights and biases" if used & set(names) else None
 
 
 def _problem_of_products(products: Any, cell: Cell) -> str | None:
