@@ -49,7 +49,7 @@ ARROWS = {
     "backends.native": "contract cells",
     "backends.numpy": "contract cells recurrence backends.native",
     "backends.torch": "contract cells recurrence backends.native",
-    "backends.jax": "contract cells recurrence backends.native",
+    "backends.jax": "contract recurrence backends.native",
     "backends.peers": "contract backends.jax",
     "backends.equinox": "contract cells backends.jax backends.peers",
     "backends.flax": "contract cells backends.jax backends.peers",
