@@ -14,7 +14,6 @@ from harness.contract import Cell, Model
 from harness_torch.recurrence.layer import Layer, LayerWeights, States
 
 Weights = dict[str, Tensor]
-LAYER_WEIGHTS = ("weight_ih", "bias_ih", "weight_hh", "bias_hh")  # the fields of ``LayerWeights``
 # Makes one layer of a model. Layers share no object, because each may keep buffers.
 MakeLayer = Callable[[Cell], Layer]
 
@@ -59,13 +58,13 @@ class CellStack:
         return values, tuple(torch.stack(parts) for parts in zip(*finals, strict=True))
 
     def _of_layer(self, index: int) -> LayerWeights:
-        weight_ih, bias_ih, weight_hh, bias_hh = (
-            None if weight is None else weight.to(self._dtype)
-            for weight in (self._weights.get(f"{name}_l{index}") for name in LAYER_WEIGHTS)
-        )
-        if weight_ih is None or bias_ih is None:
-            raise ValueError(f"layer {index} has no input weights")
-        return LayerWeights(weight_ih, bias_ih, weight_hh, bias_hh)
+        end = f"_l{index}"
+        others = {
+            name.removesuffix(end): weight.to(self._dtype)
+            for name, weight in self._weights.items()
+            if name.endswith(end)
+        }
+        return LayerWeights(others.pop("weight_ih"), others.pop("bias_ih"), others)
 
 
 class LibraryStack:

@@ -8,7 +8,7 @@ the first few steps get another program.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from types import FunctionType
 from typing import Any
@@ -17,13 +17,14 @@ import torch
 from torch import Tensor
 from torch._dynamo import lookup_backend
 from torch._dynamo.exc import TorchDynamoException
+from torch.nn.functional import linear
 
 from harness.contract import Cell, UnsupportedError
-from harness.recurrence.classic import classic
+from harness.recurrence import Recurrence, derive
 from harness_torch.recurrence.buffers import Buffers
+from harness_torch.recurrence.gradients import product_gradients, with_products
 from harness_torch.recurrence.kernel import Derivatives, KernelLayer
 from harness_torch.recurrence.layer import LayerWeights, States
-from harness_torch.recurrence.loop import recurrent_product
 from harness_torch.recurrence.ops import TorchOps
 from harness_torch.recurrence.toolchain import keep_programs_private
 
@@ -56,45 +57,44 @@ class CompiledKernel:
     """Both loops of a layer, program by program."""
 
     def __init__(self, cell: Cell) -> None:
-        self._cell, self.buffers = cell, Buffers()
+        self._cell, self._recurrence, self.buffers = cell, derive(cell), Buffers()
 
     def fold(self, weights: LayerWeights) -> LayerWeights:
         """Return the weights as they are."""
         return weights
 
-    def forward(
-        self, weight_hh: Tensor | None, bias_hh: Tensor | None, state: States
-    ) -> tuple[Tensor, States]:
-        """Run all time steps, and keep every chunk's states and recurrent products."""
-        self._weight, self._chunks = weight_hh, []
+    def forward(self, others: Mapping[str, Tensor], state: States) -> tuple[Tensor, States]:
+        """Run all time steps, and keep every chunk's states and products."""
+        products = self._cell.products
+        self._weights = tuple(others[f"weight_{product.name}"] for product in products)
+        self._own = tuple(others[name] for name in self._cell.vectors)
+        biases = tuple(others.get(f"bias_{product.name}") for product in products)
+        self._chunks, learnt = [], (self._weights, biases, self._own)
         for zx in _chunks(self.buffers["zx"]):
-            states, zh = _program(_forward, self._cell, tuple(zx.shape))(
-                self._cell, zx, weight_hh, bias_hh, state
-            )
-            self._chunks.append((zx, zh, state, states))
+            program = _program(_forward, self._recurrence, tuple(zx.shape))
+            states, found = program(self._recurrence, zx, state, *learnt)
+            self._chunks.append((zx, found, state, states))
             state = tuple(part[-1] for part in states)
         hidden = torch.cat([states[0] for _, _, _, states in self._chunks])
         return hidden, tuple(part.clone() for part in state)
 
     def backward(self, d_hidden: Tensor, d_final: States) -> Derivatives:
-        """Run all time steps back; the weight's gradient is one product."""
-        totals, d_zxs, d_zhs, d_state = [], [], [], d_final
+        """Run all time steps back; each weight's gradient is one product."""
+        rows, d_state = [], d_final
         for kept, direct in zip(reversed(self._chunks), reversed(_chunks(d_hidden)), strict=True):
-            program = _program(_backward, self._cell, tuple(direct.shape))
-            total, d_zx, d_zh, d_state = program(self._cell, *kept, direct, d_state, self._weight)
-            totals.append(total)
-            d_zxs.append(d_zx)
-            d_zhs.append(d_zh)
-        hidden, d_inputs = torch.cat(totals[::-1]), torch.cat(d_zxs[::-1])
-        if self._weight is None:
-            return Derivatives(d_inputs, None, None, hidden, d_state)
-        h_before = torch.cat(
-            [self._chunks[0][2][0].unsqueeze(0), *(states[0] for *_, states in self._chunks)]
-        )[:-1]
-        rows = torch.cat(d_zhs[::-1]).flatten(0, 1)
-        return Derivatives(
-            d_inputs, rows.t() @ h_before.flatten(0, 1), rows.sum(0), hidden, d_state
-        )
+            program = _program(_backward, self._recurrence, tuple(direct.shape))
+            *found, d_state = program(
+                self._recurrence, *kept, direct, d_state, self._weights, self._own
+            )
+            rows.append(found)
+        hidden, d_zx, d_products, d_vectors, operands = zip(*rows[::-1], strict=True)
+        whole = [
+            tuple(map(torch.cat, zip(*parts, strict=True))) for parts in (operands, d_products)
+        ]
+        others = product_gradients(self._cell, *whole)
+        for name, *parts in zip(self._cell.vectors, *d_vectors, strict=True):
+            others[name] = torch.stack(parts).sum(0)
+        return Derivatives(torch.cat(d_zx), others, torch.cat(hidden), d_state)
 
 
 def _chunks(tensor: Tensor) -> Sequence[Tensor]:
@@ -104,59 +104,75 @@ def _chunks(tensor: Tensor) -> Sequence[Tensor]:
 
 
 def _forward(
-    cell: Cell, zx: Tensor, weight_hh: Tensor | None, bias_hh: Tensor | None, state: States
-) -> tuple[States, Tensor | None]:
-    """Return each state after every step and the recurrent products, (steps, B, ...)."""
-    states: list[States] = []
-    products: list[Any] = []  # tensors, or None for a cell that is not recurrent
+    recurrence: Recurrence,
+    zx: Tensor,
+    state: States,
+    weights: States,
+    biases: tuple[Tensor | None, ...],
+    own: States,
+) -> tuple[States, States]:
+    """Return each state after every step and each product, (steps, B, ...)."""
+    states, found = [], []
     for zx_t in zx.unbind(0):
-        zh = recurrent_product(state[0], weight_hh, bias_hh)
-        state = classic(cell).step(OPS, zx_t, zh, state)
+        state, products = recurrence.step(
+            OPS, zx_t, state, own, lambda index, x: linear(x, weights[index], biases[index])
+        )
         states.append(state)
-        products.append(zh)
-    stacked = tuple(torch.stack(parts) for parts in zip(*states, strict=True))
-    return stacked, None if weight_hh is None else torch.stack(products)
+        found.append(products)
+    return _stacked(states), _stacked(found)
 
 
 def _backward(
-    cell: Cell,
+    recurrence: Recurrence,
     zx: Tensor,
-    zh: Tensor | None,
+    products: States,
     state: States,
     states: States,
     direct: Tensor,
     d_state: States,
-    weight_hh: Tensor | None,
-) -> tuple[Tensor, Tensor, Tensor | None, States]:
-    """Return the total d_h, d_zx and d_zh of all steps, and the derivative of ``state``."""
-    totals, d_zxs, d_zhs = [], [], []
+    weights: States,
+    own: States,
+) -> tuple[Tensor, Tensor, States, States, States, States]:
+    """Return the total d_h, d_zx, d_products, d_vectors, the operands, and d ``state``."""
+    totals, d_zx, d_products, d_vectors, operands = [], [], [], [], []
     for t in reversed(range(len(zx))):
         before = tuple(part[t - 1] for part in states) if t else state
-        after = tuple(part[t] for part in states)
-        d_h = d_state[0] + direct[t]
-        product = None if zh is None else zh[t]
-        d_zx, d_zh, parts = classic(cell).step_gradient(
-            OPS, zx[t], product, before, after, (d_h, *d_state[1:])
+        d_state = (d_state[0] + direct[t], *d_state[1:])
+        given = (zx[t], tuple(part[t] for part in products), before, own)
+        found = recurrence.gradient(
+            OPS, *given, d_state, lambda index, d_product: d_product @ weights[index]
         )
-        totals.append(d_h)
-        d_zxs.append(d_zx)
-        d_zhs.append(d_zh)
-        d_state = tuple(
-            part if isinstance(part, Tensor) else torch.zeros_like(d_h) for part in parts
-        )
-        if weight_hh is not None:
-            d_state = (d_state[0] + d_zh @ weight_hh, *d_state[1:])
-    total, d_zx = torch.stack(totals[::-1]), torch.stack(d_zxs[::-1])
-    return total, d_zx, None if weight_hh is None else torch.stack(d_zhs[::-1]), d_state
+        totals.append(d_state[0])
+        d_zx.append(found.zx)
+        d_products.append(found.products)
+        d_vectors.append(found.vectors)
+        operands.append(recurrence.operand_values(OPS, *given))
+        d_state = with_products(recurrence, found.state, found.products, weights, d_state[0])
+    return (
+        torch.stack(totals[::-1]),
+        torch.stack(d_zx[::-1]),
+        _stacked(d_products[::-1]),
+        tuple(part.sum((0, 1)) for part in _stacked(d_vectors)),
+        _stacked(operands[::-1]),
+        d_state,
+    )
+
+
+def _joined(chunks: Sequence[States]) -> States:
+    return tuple(torch.cat(parts) for parts in zip(*chunks, strict=True))
+
+
+def _stacked(rows: Sequence[States]) -> States:
+    return tuple(torch.stack(parts) for parts in zip(*rows, strict=True))
 
 
 @cache
 def _program(
     function: Callable[..., Any],
-    cell: Cell,
+    recurrence: Recurrence,
     shape: tuple[int, ...],  # noqa: ARG001
 ) -> Callable[..., Any]:
-    """Return ``function`` for this cell and shape, compiled when it is first called.
+    """Return ``function`` for this recurrence and shape, compiled when it is first called.
 
     The function's code object is copied, because the compiler limits the number of programs per
     code object.
@@ -172,7 +188,7 @@ def _program(
             inner = getattr(error, "inner_exception", error)
             reason = str(inner).strip().partition("\n")[0] or type(inner).__name__
             raise UnsupportedError(
-                f"torch.compile cannot compile {cell.name}: {reason}; choose torch:fused"
+                f"torch.compile cannot compile {recurrence.cell.name}: {reason}; choose torch:fused"
             ) from error
 
     return run

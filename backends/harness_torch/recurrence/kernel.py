@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
@@ -18,15 +19,13 @@ class Derivatives:
 
     Attributes:
         zx: (T, B, G*H).
-        weight_hh: (G*H, H), or None for a cell that is not recurrent.
-        bias_hh: (G*H,), or None with it.
+        others: of each of ``LayerWeights.others``, by its name.
         hidden: (T, B, H), the total derivative d loss / d h_t.
         state: of the initial state, each (B, H).
     """
 
     zx: Tensor
-    weight_hh: Tensor | None
-    bias_hh: Tensor | None
+    others: Mapping[str, Tensor]
     hidden: Tensor
     state: States
 
@@ -40,10 +39,13 @@ class Kernel(Protocol):
     def fold(self, weights: LayerWeights) -> LayerWeights:
         """Return the weights in this kernel's form; autograd converts the gradients back."""
 
-    def forward(
-        self, weight_hh: Tensor | None, bias_hh: Tensor | None, state: States
-    ) -> tuple[Tensor, States]:
-        """Return h (T, B, H) and the final state, each (B, H)."""
+    def forward(self, others: Mapping[str, Tensor], state: States) -> tuple[Tensor, States]:
+        """Return h (T, B, H) and the final state, each (B, H).
+
+        Args:
+            others: those of the folded weights.
+            state: the initial state, each (B, H).
+        """
 
     def backward(self, d_hidden: Tensor, d_final: States) -> Derivatives:
         """Return all derivatives, from those of h (T, B, H) by outputs and of the final state."""
@@ -60,8 +62,11 @@ class KernelLayer:
     ) -> tuple[Tensor, States]:
         """Run the layer over all time steps."""
         folded = self._kernel.fold(weights)
-        tensors = (folded.weight_ih, folded.bias_ih, folded.weight_hh, folded.bias_hh, probe)
-        outcome = _Node.apply(self._kernel, values, *tensors, *state)  # type: ignore[no-untyped-call]
+        names, others = tuple(folded.others), tuple(folded.others.values())
+        inputs = (values, folded.weight_ih, folded.bias_ih, probe)
+        outcome = _Node.apply(  # type: ignore[no-untyped-call]
+            self._kernel, names, *inputs, *others, *state
+        )
         hidden, *final = cast("States", outcome)
         return hidden, tuple(final)
 
@@ -73,18 +78,18 @@ class _Node(torch.autograd.Function):
     def forward(
         ctx: Any,
         kernel: Kernel,
+        names: tuple[str, ...],
         values: Tensor,
         weight_ih: Tensor,
         bias_ih: Tensor,
-        weight_hh: Tensor | None,
-        bias_hh: Tensor | None,
         _probe: Tensor | None,
-        *state: Tensor,
+        *rest: Tensor,
     ) -> States:
+        others, state = rest[: len(names)], rest[len(names) :]
         _input_product(kernel.buffers, values, weight_ih, bias_ih)
-        hidden, final = kernel.forward(weight_hh, bias_hh, state)
+        hidden, final = kernel.forward(dict(zip(names, others, strict=True)), state)
         ctx.save_for_backward(values, weight_ih)
-        ctx.kernel, ctx.hidden, ctx.state = kernel, hidden.detach(), state
+        ctx.kernel, ctx.names, ctx.hidden, ctx.state = kernel, names, hidden.detach(), state
         ctx.set_materialize_grads(value=False)
         return hidden, *final
 
@@ -100,11 +105,11 @@ class _Node(torch.autograd.Function):
         derivatives = ctx.kernel.backward(
             torch.zeros_like(ctx.hidden) if d_hidden is None else d_hidden, d_end
         )
-        d_values = derivatives.zx @ weight_ih if ctx.needs_input_grad[1] else None
-        d_probe = derivatives.hidden if ctx.needs_input_grad[6] else None
+        d_values = derivatives.zx @ weight_ih if ctx.needs_input_grad[2] else None
+        d_probe = derivatives.hidden if ctx.needs_input_grad[5] else None
         d_inputs = _input_gradients(values, weight_ih, derivatives.zx)
-        d_recurrent = (derivatives.weight_hh, derivatives.bias_hh)
-        return None, d_values, *d_inputs, *d_recurrent, d_probe, *derivatives.state
+        d_others = (derivatives.others[name] for name in ctx.names)
+        return None, None, d_values, *d_inputs, d_probe, *d_others, *derivatives.state
 
 
 def _input_product(buffers: Buffers, values: Tensor, weight_ih: Tensor, bias_ih: Tensor) -> None:

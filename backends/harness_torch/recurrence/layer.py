@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -14,18 +14,24 @@ from harness.contract import Cell
 States = tuple[Tensor, ...]
 # See ``harness_torch.recurrence.loop.loop``.
 Recurrence = Callable[
-    [Cell, Tensor, Tensor | None, Tensor | None, States, Tensor | None], tuple[Tensor, States]
+    [Cell, Tensor, Mapping[str, Tensor], States, Tensor | None], tuple[Tensor, States]
 ]
 
 
 @dataclass(frozen=True, eq=False)
 class LayerWeights:
-    """The weights of one layer; the recurrent two are None for a cell that is not recurrent."""
+    """The weights of one layer.
 
-    weight_ih: Tensor  # (G*H, D)
-    bias_ih: Tensor  # (G*H,)
-    weight_hh: Tensor | None  # (G*H, H)
-    bias_hh: Tensor | None  # (G*H,)
+    Attributes:
+        weight_ih: (G*H, D).
+        bias_ih: (G*H,).
+        others: name without the layer -> weight: ``weight_NAME`` (n*H, H) and ``bias_NAME`` (n*H,)
+            of each product of the cell, and its vectors (H,).
+    """
+
+    weight_ih: Tensor
+    bias_ih: Tensor
+    others: Mapping[str, Tensor]
 
 
 class Layer(Protocol):
@@ -55,7 +61,7 @@ class ProductLayer:
     ) -> tuple[Tensor, States]:
         """Run the layer over all time steps."""
         zx = input_product(values, weights.weight_ih, weights.bias_ih)
-        return self._recurrence(self._cell, zx, weights.weight_hh, weights.bias_hh, state, probe)
+        return self._recurrence(self._cell, zx, weights.others, state, probe)
 
 
 def input_product(inputs: Tensor, weight_ih: Tensor, bias_ih: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ direction of time::
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
@@ -41,11 +42,10 @@ class LinearKernel(ABC):
         """Return the weights as they are."""
         return weights
 
-    def forward(
-        self, weight_hh: Tensor | None, bias_hh: Tensor | None, state: States
-    ) -> tuple[Tensor, States]:
+    def forward(self, others: Mapping[str, Tensor], state: States) -> tuple[Tensor, States]:
         """Run the recurrence over all time steps."""
-        self._decay, added = self._recurrence.coefficients(OPS, self.buffers["zx"], ())
+        self._own = tuple(others[name] for name in self._recurrence.cell.vectors)
+        self._decay, added = self._recurrence.coefficients(OPS, self.buffers["zx"], self._own)
         self._start, self._hidden = state[0], self.recur(self._decay, added, state[0])
         return self._hidden.detach(), (self._hidden[-1].clone(),)
 
@@ -56,10 +56,12 @@ class LinearKernel(ABC):
         later = torch.cat((self._decay[1:], torch.zeros_like(self._decay[:1]))).flip(0)
         total = self.recur(later, direct.flip(0), torch.zeros_like(self._start)).flip(0)
         before = torch.cat((self._start.unsqueeze(0), self._hidden[:-1]))
-        gradient = self._recurrence.gradient(
-            OPS, self.buffers["zx"], (), (before,), (), (total,), lambda *_: None
+        found = self._recurrence.gradient(
+            OPS, self.buffers["zx"], (), (before,), self._own, (total,), lambda *_: None
         )
-        return Derivatives(gradient.zx, None, None, total, (total[0] * self._decay[0],))
+        d_vectors = zip(self._recurrence.cell.vectors, found.vectors, strict=True)
+        others = {name: d_vector.sum((0, 1)) for name, d_vector in d_vectors}
+        return Derivatives(found.zx, others, total, (total[0] * self._decay[0],))
 
     @abstractmethod
     def recur(self, decay: Tensor, added: Tensor, start: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, cast
 
 import torch
@@ -20,8 +21,7 @@ def native_layer(cell: Cell) -> ProductLayer:
 def native(
     cell: Cell,
     zx: Tensor,
-    weight_hh: Tensor | None,
-    bias_hh: Tensor | None,
+    others: Mapping[str, Tensor],
     state: States,
     probe: Tensor | None,
 ) -> tuple[Tensor, States]:
@@ -33,7 +33,7 @@ def native(
     hidden, *final = cast(
         "tuple[Tensor, ...]",
         _Recurrence.apply(  # type: ignore[no-untyped-call]
-            cell, zx, weight_hh, bias_hh, probe, *state
+            cell, zx, others["weight_hh"], others["bias_hh"], probe, *state
         ),
     )
     return hidden, tuple(final)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
+from torch.nn.functional import linear
 
 from harness.contract import Dtype, Ops
 
@@ -79,6 +80,21 @@ class TorchOps(Ops):
     def concatenate(self, pieces: Sequence[Tensor]) -> Tensor:
         """Join pieces along the last axis."""
         return torch.cat(tuple(pieces), dim=-1)
+
+
+class LayerOps(TorchOps):
+    """The operations of one layer: its products too.
+
+    Args:
+        weights: name without the layer -> weight, such as ``weight_hh``.
+    """
+
+    def __init__(self, weights: Mapping[str, Tensor]) -> None:
+        self._weights = weights
+
+    def product(self, name: str, operand: Tensor) -> Tensor:
+        """Return operand @ weight.T, plus the bias if there is one."""
+        return linear(operand, self._weights[f"weight_{name}"], self._weights.get(f"bias_{name}"))
 
 
 OPS = TorchOps()

@@ -10,7 +10,8 @@ reverse loop, which only scales them by d_h and d_c.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar, cast
+from collections.abc import Mapping
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -37,14 +38,12 @@ class _Tuned(ABC):
 
     def fold(self, weights: LayerWeights) -> LayerWeights:
         """Scale each gate's rows, and put the recurrent bias into the input's."""
-        bias = weights.bias_ih + cast("Tensor", weights.bias_hh)
-        weight_hh = self._scaled(cast("Tensor", weights.weight_hh))
-        return LayerWeights(self._scaled(weights.weight_ih), self._scaled(bias), weight_hh, None)
+        bias = weights.bias_ih + weights.others["bias_hh"]
+        others = {"weight_hh": self._scaled(weights.others["weight_hh"])}
+        return LayerWeights(self._scaled(weights.weight_ih), self._scaled(bias), others)
 
     @abstractmethod
-    def forward(
-        self, weight_hh: Tensor | None, bias_hh: Tensor | None, state: States
-    ) -> tuple[Tensor, States]:
+    def forward(self, others: Mapping[str, Tensor], state: States) -> tuple[Tensor, States]:
         """Run all time steps; zx becomes the gates."""
 
     @abstractmethod
@@ -93,11 +92,9 @@ class RNNKernel(_Tuned):
     scales: ClassVar[tuple[float, ...]] = (2.0,)
     widths: ClassVar[dict[str, int]] = {"d_z": 1}
 
-    def forward(
-        self, weight_hh: Tensor | None, bias_hh: Tensor | None, state: States
-    ) -> tuple[Tensor, States]:
+    def forward(self, others: Mapping[str, Tensor], state: States) -> tuple[Tensor, States]:
         """Run all time steps."""
-        h = self._begin(cast("Tensor", weight_hh), state[0])
+        h = self._begin(others["weight_hh"], state[0])
         recurrent = self._weight.t()
         for t, z in enumerate(self.buffers.steps("zx")):
             self._activate(z.addmm_(h[t], recurrent), out=h[t + 1])
@@ -112,7 +109,7 @@ class RNNKernel(_Tuned):
             d_h[t - 1].addmm_(d_z[t].mul_(d_h[t]), weight)
         d_start = d_z[0].mul_(d_h[0]) @ weight
         d_weight = d_all.flatten(0, 1).t() @ self._h_before().flatten(0, 1)
-        return Derivatives(d_all, d_weight, None, self.buffers["d_h"], (d_start,))
+        return Derivatives(d_all, {"weight_hh": d_weight}, self.buffers["d_h"], (d_start,))
 
     def _activate(self, z: Tensor, out: Tensor) -> None:
         torch.add(self._minus_one, z.sigmoid_(), alpha=2.0, out=out)
@@ -140,11 +137,9 @@ class LSTMKernel(_Tuned):
     scales: ClassVar[tuple[float, ...]] = (1.0, 1.0, 2.0, 1.0)
     widths: ClassVar[dict[str, int]] = {"tanh_c": 1, "of_c": 1, "d_z": 4}
 
-    def forward(
-        self, weight_hh: Tensor | None, bias_hh: Tensor | None, state: States
-    ) -> tuple[Tensor, States]:
+    def forward(self, others: Mapping[str, Tensor], state: States) -> tuple[Tensor, States]:
         """Run all time steps."""
-        h = self._begin(cast("Tensor", weight_hh), state[0])
+        h = self._begin(others["weight_hh"], state[0])
         double_c = self.buffers.get("2c", tuple(self.buffers["h"].shape), self._weight)
         torch.mul(state[1], 2.0, out=double_c[0])
         c, recurrent, minus_one, buffers = (
@@ -186,7 +181,9 @@ class LSTMKernel(_Tuned):
             if t:
                 d_h[t - 1].addmm_(d_z[t], weight)
         d_weight = d_all.flatten(0, 1).t() @ self._h_before().flatten(0, 1)
-        return Derivatives(d_all, d_weight, None, self.buffers["d_h"], (d_z[0] @ weight, d_c * 2.0))
+        return Derivatives(
+            d_all, {"weight_hh": d_weight}, self.buffers["d_h"], (d_z[0] @ weight, d_c * 2.0)
+        )
 
     def _derivatives(self) -> None:
         """Write d 2c' / d z for i f g, d h' / d z for o into ``d_z``, d h' / d c' into ``of_c``."""
@@ -212,19 +209,19 @@ class GRUKernel(_Tuned):
 
     def fold(self, weights: LayerWeights) -> LayerWeights:
         """Fold r and z like any gate; n's recurrent bias stays apart, since r acts on it."""
-        bias_hh, weight_hh = cast("Tensor", weights.bias_hh), cast("Tensor", weights.weight_hh)
+        bias_hh, weight_hh = weights.others["bias_hh"], weights.others["weight_hh"]
         width = 2 * weight_hh.shape[-1]
         bias = torch.cat((weights.bias_ih[:width] + bias_hh[:width], weights.bias_ih[width:] * 2.0))
         return LayerWeights(
-            self._scaled(weights.weight_ih), bias, self._scaled(weight_hh), bias_hh[width:] * 2.0
+            self._scaled(weights.weight_ih),
+            bias,
+            {"weight_hh": self._scaled(weight_hh), "bias_hh": bias_hh[width:] * 2.0},
         )
 
-    def forward(
-        self, weight_hh: Tensor | None, bias_hh: Tensor | None, state: States
-    ) -> tuple[Tensor, States]:
+    def forward(self, others: Mapping[str, Tensor], state: States) -> tuple[Tensor, States]:
         """Run all time steps."""
-        h = self._begin(cast("Tensor", weight_hh), state[0])
-        bias_n, width = cast("Tensor", bias_hh), 2 * state[0].shape[-1]
+        h = self._begin(others["weight_hh"], state[0])
+        bias_n, width = others["bias_hh"], 2 * state[0].shape[-1]
         to_rz, to_n = self._weight[:width].t(), self._weight[width:].t()
         rz_steps = self.buffers.steps("zx", "rz", lambda whole: whole[..., :width])
         steps = zip(rz_steps, *self.buffers.gates("zx", 3), self.buffers.steps("zh_n"), strict=True)
@@ -254,7 +251,12 @@ class GRUKernel(_Tuned):
         d_weight = of_h.t() @ self._h_before().flatten(0, 1)
         d_weight = torch.cat((d_weight[hidden:], d_weight[:hidden]))
         d_bias = of_h[:, :hidden].sum(0)
-        return Derivatives(d_all[..., hidden:], d_weight, d_bias, self.buffers["d_h"], (d_start,))
+        return Derivatives(
+            d_all[..., hidden:],
+            {"weight_hh": d_weight, "bias_hh": d_bias},
+            self.buffers["d_h"],
+            (d_start,),
+        )
 
     def _derivatives(self) -> None:
         """Write the factors of d_h' into ``d_z``."""

@@ -303,7 +303,8 @@ def test_a_graph_of_torch_is_gone_through_once():
     from harness_torch.recurrence.native import native
 
     zx, weight = torch.ones(2, 1, 3), torch.ones(3, 3, requires_grad=True)
-    hidden, _ = native(RNN(), zx, weight, torch.zeros(3), (torch.zeros(1, 3),), None)
+    others = {"weight_hh": weight, "bias_hh": torch.zeros(3)}
+    hidden, _ = native(RNN(), zx, others, (torch.zeros(1, 3),), None)
     hidden.sum().backward(retain_graph=True)
     with pytest.raises(RuntimeError, match="run it forward again"):
         hidden.sum().backward()

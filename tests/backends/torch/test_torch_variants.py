@@ -10,9 +10,9 @@ from harness.cells import GRU, LSTM, RNN, ReluRNN
 from harness.cells.minimal import MinGRU, MinLSTM
 from harness.contract import (
     Batch,
+    Cell,
     Execution,
     Inputs,
-    LinearCell,
     Model,
     Optimizer,
     Trial,
@@ -249,22 +249,19 @@ def test_a_cuda_graph_trains_as_without_it():
 
 def test_only_linear_cells_have_the_parallel_variant():
     for cell in CELLS:
-        assert ("parallel" in BACKEND.variants(cell)) == isinstance(cell, LinearCell)
+        assert ("parallel" in BACKEND.variants(cell)) == isinstance(cell, MinGRU | MinLSTM)
     trial = Trial(backend="torch", variant="parallel", task="copy", cell="gru", length=5)
     assert "not linear in its state" in BACKEND.why_unsupported(model_of(GRU()), trial)
 
 
-class Forgetful(LinearCell):
+class Forgetful(Cell):
     """A decay of exactly 0 or 1: a scan that divides by it, or takes its logarithm, fails."""
 
-    name, gates = "forgetful", ("a", "b")
+    name, gates, products = "forgetful", ("a", "b"), ()
 
-    def coefficients(self, ops, zx):
+    def step(self, ops, zx, state, own):
         zx_a, zx_b = ops.split(zx, 2)
-        return ops.positive(zx_a), zx_b
-
-    def coefficients_gradient(self, ops, zx, d_a, d_b):
-        return ops.concatenate([0.0 * d_a, d_b])
+        return (ops.positive(zx_a) * state.h + zx_b,)
 
 
 @pytest.mark.parametrize("steps", [1, 2, 3, 8, 13, 64])
