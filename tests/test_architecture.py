@@ -46,7 +46,7 @@ ARROWS = {
     " sweep api testing scaffold results.store results.study results.text"
     " results.compare results.render results.charts results.exporters results.page results.serving",
     "tasks": "contract",
-    "backends.native": "contract cells",
+    "backends.native": "contract recurrence",
     "backends.numpy": "contract cells recurrence backends.native",
     "backends.torch": "contract cells recurrence backends.native",
     "backends.jax": "contract recurrence backends.native",

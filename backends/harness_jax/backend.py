@@ -84,7 +84,7 @@ class JaxBackend(Backend):
     def fastest_variant(self, cell: Cell, trial: Trial) -> str:
         """Return the variant expected to be fastest for this cell and size; build it if needed."""
         chosen = fastest(trial, self.variants(cell))
-        if VARIANTS[chosen].build():
+        if VARIANTS[chosen].build(cell):
             return chosen
         return fastest(trial, self.variants(cell))  # now without the chosen one
 
@@ -117,7 +117,7 @@ class JaxBackend(Backend):
         if reason := _why_unsupported(model, variant, execution.device, execution.dtype):
             raise UnsupportedError(reason)
         if variant in self.variants(model.cell):
-            VARIANTS[variant].build()  # if that fails, the check says why
+            VARIANTS[variant].build(model.cell)  # if that fails, the check says why
         check_variant(self, model.cell, variant)
         _check_import()
         from harness_jax.network import Network

@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING
 
 from harness.contract import Cell, Dtype, Missing, Model, Trial
 from harness.recurrence import derive, reachable
-from harness_native import CELLS, build_native, native_missing, native_unsupported, xla_recipe
+from harness_native import (
+    build_native,
+    native_missing,
+    native_refusal,
+    native_runs,
+    native_unsupported,
+    xla_recipe,
+)
 
 if TYPE_CHECKING:
     from jax import Array
@@ -49,14 +56,14 @@ class Variant:
         takes: whether it has the equations of a cell.
         unsupported: says why it cannot run a model on a device in a dtype, or returns None.
         missing: says why it is not available here, without importing it, or returns None.
-        build: builds what it needs; False if that failed: then ``missing`` says why.
+        build: builds what it needs for a cell; False if that failed: then ``missing`` says why.
     """
 
     engine: Callable[[], Engine]
     takes: Callable[[Cell], bool] = lambda _cell: True
     unsupported: Callable[[Model, str, Dtype], str | None] = lambda _model, _device, _dtype: None
     missing: Callable[[], Missing | None] = lambda: None
-    build: Callable[[], bool] = lambda: True
+    build: Callable[[Cell], bool] = lambda _cell: True
 
     def runs(self, cell: Cell) -> bool:
         """Say whether the variant can execute ``cell`` here."""
@@ -132,6 +139,10 @@ def _not_for_deer(model: Model, _device: str, dtype: Dtype) -> str | None:
     return None
 
 
+def _not_native(model: Model, device: str, dtype: Dtype) -> str | None:
+    return native_refusal(model.cell) or native_unsupported(device, dtype)
+
+
 # ``scan``: ``lax.scan`` over the cell's ``step``, differentiated by JAX. ``fused``: derived
 # BPTT, one ``custom_vjp`` per layer. ``parallel``: all time steps at once by an associative scan.
 # ``deer``: all time steps at once by Newton's method. ``native``: the C kernel of
@@ -143,10 +154,10 @@ VARIANTS: Mapping[str, Variant] = {  # the plainest first
     "deer": Variant(_deer, _has_deer, _not_for_deer),
     "native": Variant(
         _native,
-        lambda cell: type(cell) in CELLS,
-        lambda _model, device, dtype: native_unsupported(device, dtype),
+        native_runs,
+        _not_native,
         lambda: native_missing(xla_recipe()),
-        lambda: build_native(xla_recipe()),
+        lambda cell: build_native(cell, xla_recipe()),
     ),
 }
 

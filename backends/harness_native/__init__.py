@@ -1,37 +1,51 @@
-"""The native kernel: one layer's recurrence in C, built on first use. A library, not a plugin.
+"""The native kernel: a layer's recurrence in generated C, and products, built on first use.
 
-No framework import here, and none of NumPy: arrays are passed as addresses. Importing this builds
-and loads nothing.
+A library, not a plugin. No framework import here, and none of NumPy: arrays are passed as
+addresses. Importing this builds and loads nothing.
 """
 
 from harness_native.build import cpu_digest
 from harness_native.cache import known_folder, private_folder
-from harness_native.library import Adam, Library, Product, keeps_product, layer, library, number
+from harness_native.emit import source
+from harness_native.library import (
+    Adam,
+    CellLibrary,
+    Layer,
+    Library,
+    Product,
+    cell_library,
+    layer,
+    library,
+)
 from harness_native.offer import (
-    CELLS,
     build_native,
     native_missing,
+    native_refusal,
+    native_runs,
     native_unsupported,
     native_versions,
 )
-from harness_native.xla import xla_handlers, xla_recipe
+from harness_native.xla import xla_recipe, xla_shim
 
 __all__ = [
-    "CELLS",
     "Adam",
+    "CellLibrary",
+    "Layer",
     "Library",
     "Product",
     "build_native",
+    "cell_library",
     "cpu_digest",
-    "keeps_product",
     "known_folder",
     "layer",
     "library",
     "native_missing",
+    "native_refusal",
+    "native_runs",
     "native_unsupported",
     "native_versions",
-    "number",
     "private_folder",
-    "xla_handlers",
+    "source",
     "xla_recipe",
+    "xla_shim",
 ]

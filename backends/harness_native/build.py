@@ -6,7 +6,6 @@ import hashlib
 import platform
 import subprocess
 import tempfile
-from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
@@ -31,12 +30,20 @@ _problems: dict[str, Missing] = {}
 
 @dataclass(frozen=True)
 class Recipe:
-    """A shared library to build: a source of this package, and a header of another package."""
+    """A shared library to build: a source of this package, and a header of another package.
+
+    Attributes:
+        source: the file's name.
+        folder, header: of another package.
+        flags: for the compiler, after the usual ones.
+        text: the source, if it was generated: then no file of this package has it.
+    """
 
     source: str
     folder: str = ""
     header: str = ""
     flags: tuple[str, ...] = ()
+    text: str = ""
 
     def digest(self) -> str:
         """Return a hash of all sources and flags; the folders do not count.
@@ -44,10 +51,12 @@ class Recipe:
         Raises:
             OSError: a file cannot be read.
         """
-        paths = [SOURCES / self.source, *sorted(SOURCES.glob("*.h"))]
+        paths = sorted(SOURCES.glob("*.h"))
+        if not self.text:
+            paths.insert(0, SOURCES / self.source)
         if self.header:
             paths.append(Path(self.folder) / self.header)
-        digest = hashlib.sha256("\0".join((*FLAGS, *self.flags)).encode())
+        digest = hashlib.sha256("\0".join((*FLAGS, *self.flags, self.text)).encode())
         for path in paths:
             digest.update(path.name.encode() + path.read_bytes())
         return digest.hexdigest()
@@ -55,7 +64,9 @@ class Recipe:
     def command(self, compiler: Compiler) -> tuple[str, ...]:
         """Return the command without its output."""
         include = (f"-I{self.folder}",) if self.folder else ()
-        return (*compiler.command, *FLAGS, *self.flags, *include, str(SOURCES / self.source))
+        if self.text:
+            include = (*include, f"-I{SOURCES}")
+        return (*compiler.command, *FLAGS, *self.flags, *include)
 
 
 KERNEL = Recipe("kernel.c")
@@ -80,7 +91,7 @@ def build(recipe: Recipe = KERNEL) -> Path:
         if _problem(name) is not None:
             continue
         if not target.exists():
-            _compile(recipe.command(compiler), target)
+            _compile(recipe, compiler, target)
         if target.exists():  # perhaps by another process's work
             return target
     raise _unavailable(recipe, missing(recipe) or Missing("it was built and is gone", "try again"))
@@ -141,17 +152,23 @@ def _problem(name: str) -> Missing | None:
     return _problems.get(name)
 
 
-def _compile(command: Sequence[str], target: Path) -> None:
+def _compile(recipe: Recipe, compiler: Compiler, target: Path) -> None:
     """Build under a private name, then rename: another process sees all of it or nothing.
+
+    A generated source stays beside its library.
 
     A compiler's error would occur again, so it is written to a file for other processes. A full
     disk, or a compiler that is too slow or killed, is a problem of this process alone.
     """
+    command = recipe.command(compiler)
     try:
         with tempfile.TemporaryDirectory(dir=target.parent, prefix="building-") as folder:
-            built = Path(folder) / target.name
+            built, source = Path(folder) / target.name, SOURCES / recipe.source
+            if recipe.text:
+                source = Path(folder) / target.with_suffix(".c").name
+                source.write_text(recipe.text)
             done = subprocess.run(
-                [*command, "-o", str(built)],
+                [*command, str(source), "-o", str(built)],
                 capture_output=True,
                 text=True,
                 check=False,
@@ -159,6 +176,8 @@ def _compile(command: Sequence[str], target: Path) -> None:
                 timeout=TIMEOUT_SECONDS,
             )
             if done.returncode == 0:
+                if recipe.text:
+                    source.replace(target.with_suffix(".c"))
                 built.replace(target)
                 return
     except (OSError, subprocess.SubprocessError) as error:

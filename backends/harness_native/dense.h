@@ -34,7 +34,7 @@ static int NAME(sum_by_token)(const real *x, const int64_t *tokens, ptrdiff_t ro
         for (ptrdiff_t j = 0; into == run && j < size; j++)
             total[j] += run[j], run[j] = 0;
     }
-    NAME(column_sums)(total, vocabulary, width, d_bias);
+    NAME(column_sums)(total, vocabulary, width, width, d_bias);
     NAME(transpose)(total, vocabulary, width, NULL, d_weight);
     free(total);
     return 0;

@@ -3,32 +3,29 @@
 from __future__ import annotations
 
 import ctypes
+import hashlib
 from ctypes import POINTER, Structure, c_double, c_int, c_int64, c_void_p
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from harness.cells import GRU
 from harness.contract import Cell
-from harness_native.build import build
-from harness_native.offer import CELLS
+from harness_native.build import Recipe, build
+from harness_native.emit import cell_recipe
+from harness_native.plan import MOST, plan_of
+
+Pointers = c_void_p * MOST
 
 
 class Layer(Structure):
     """``Layer`` of kernel.h, which says what each field is."""
 
     _fields_ = (
-        *((name, c_int64) for name in ("cell", "is_double", "steps", "batch", "hidden", "threads")),
-        ("weight", c_void_p),
-        ("bias", c_void_p),
-        ("initial", c_void_p * 2),
-        ("states", c_void_p * 2),
-        *((name, c_void_p) for name in ("zx", "tokens", "gates", "zh_n", "d_direct")),
-        ("d_final", c_void_p * 2),
-        *((name, c_void_p) for name in ("d_total", "d_zx", "d_zh")),
-        ("d_initial", c_void_p * 2),
-        ("d_weight", c_void_p),
-        ("d_bias", c_void_p),
+        *((name, c_int64) for name in ("is_double", "steps", "batch", "hidden", "threads")),
+        *((name, c_void_p) for name in ("zx", "tokens", "gates", "d_direct", "d_total", "d_zx")),
+        *((name, Pointers) for name in ("initial", "states", "d_final", "d_initial")),
+        *((name, Pointers) for name in ("weight", "bias", "operand", "d_product")),
+        *((name, Pointers) for name in ("d_weight", "d_bias", "vector", "d_vector", "kept")),
     )
 
 
@@ -37,7 +34,7 @@ class Product(Structure):
 
     _fields_ = (
         *((name, c_int64) for name in ("is_double", "threads", "m", "n", "k")),
-        *((name, c_int64) for name in ("transpose_a", "transpose_b", "accumulate")),
+        *((name, c_int64) for name in ("transpose_a", "transpose_b", "accumulate", "stride")),
         *((name, c_void_p) for name in ("a", "b", "bias", "c")),
     )
 
@@ -60,8 +57,7 @@ class Library:
 
     def __init__(self, path: Path) -> None:
         self.handle = ctypes.CDLL(str(path))
-        for function in (self.handle.harness_forward, self.handle.harness_reverse):
-            function.argtypes, function.restype = [POINTER(Layer)], c_int
+        self.handle.harness_base.restype = c_void_p
         self.handle.harness_multiply.argtypes = [POINTER(Product)]
         self.handle.harness_multiply.restype = c_int
         pointer, number = c_void_p, c_int64
@@ -93,22 +89,6 @@ class Library:
         """
         _check(self._sum_by_token(*arguments))
 
-    def forward(self, layer: Layer) -> None:
-        """Fill states and gates.
-
-        Raises:
-            MemoryError: there was no room for the packed weight.
-        """
-        _check(self.handle.harness_forward(layer))
-
-    def reverse(self, layer: Layer) -> None:
-        """Fill every ``d_`` array that is a result.
-
-        Raises:
-            MemoryError: there was no room for the packed weight.
-        """
-        _check(self.handle.harness_reverse(layer))
-
     def multiply(self, product: Product) -> None:
         """Fill ``c``.
 
@@ -118,24 +98,75 @@ class Library:
         _check(self.handle.harness_multiply(product))
 
 
-def number(cell: Cell) -> int:
-    """Return the kernel's number of a cell."""
-    return CELLS.index(type(cell))
-
-
-def keeps_product(cell: Cell) -> bool:
-    """Say whether the kernel keeps ``zh_n`` and gives d_zh apart from d_zx, as for a GRU."""
-    return isinstance(cell, GRU)
-
-
-def layer(cell: Cell, shape: tuple[int, int, int], *, double: bool, threads: int) -> Layer:
-    """Return a layer of ``shape`` (T, B, H) without arrays."""
-    return Layer(number(cell), double, *shape, threads)
-
-
 def _check(status: int) -> None:
     if status != 0:
         raise MemoryError("no memory for what the kernel packs and sums")
+
+
+class CellLibrary:
+    """The recurrence of one cell. Calls release Python's lock.
+
+    Attributes:
+        plan: what it keeps, and where.
+        number: the same for equal sources.
+        facts: the address of its ``Cell``, see kernel.h.
+    """
+
+    def __init__(self, cell: Cell, kernel: Library, recipe: Recipe) -> None:
+        self.plan, self.handle = plan_of(cell), ctypes.CDLL(str(build(recipe)))
+        self.number = int(hashlib.sha256(recipe.text.encode()).hexdigest()[:15], 16)
+        self.handle.harness_cell.restype = c_void_p
+        self.facts: int = self.handle.harness_cell()
+        self.handle.harness_connect.argtypes, self.handle.harness_connect.restype = [c_void_p], None
+        self.handle.harness_connect(kernel.handle.harness_base())
+        for name in ("forward", "reverse", "weight_gradients"):
+            function = getattr(self.handle, f"harness_{name}")
+            function.argtypes, function.restype = [POINTER(Layer)], c_int
+
+    def forward(self, layer: Layer) -> None:
+        """Fill states, gates, operands and what is kept.
+
+        Raises:
+            MemoryError: there was no room for the packed weights.
+        """
+        _check(self.handle.harness_forward(layer))
+
+    def reverse(self, layer: Layer) -> None:
+        """Fill every ``d_`` array that is a result.
+
+        Raises:
+            MemoryError: there was no room for the packed weights.
+        """
+        _check(self.handle.harness_reverse(layer))
+
+    def weight_gradients(self, layer: Layer) -> None:
+        """Fill ``d_weight`` and ``d_bias`` after ``reverse``, which may be called without them.
+
+        Raises:
+            MemoryError: there was no room for the packed factors.
+        """
+        _check(self.handle.harness_weight_gradients(layer))
+
+
+def layer(shape: tuple[int, int, int], *, double: bool, threads: int) -> Layer:
+    """Return a layer of ``shape`` (T, B, H) without arrays."""
+    return Layer(double, *shape, threads)
+
+
+def cell_library(cell: Cell) -> CellLibrary:
+    """Return the recurrence of a cell, built on first use.
+
+    Raises:
+        UnavailableError: it cannot be built here.
+        UnsupportedError: the kernel cannot run the cell; the message says why.
+    """
+    cached = _cells.get(id(cell))
+    if cached is None or cached[0] is not cell:
+        cached = _cells[id(cell)] = cell, CellLibrary(cell, library(), cell_recipe(cell))
+    return cached[1]
+
+
+_cells: dict[int, tuple[Cell, CellLibrary]] = {}  # by the identity of the cell
 
 
 @cache

@@ -68,9 +68,9 @@ static void NAME(multiply_piece)(const Product *product, real *c, Matrix a, ptrd
                     __builtin_prefetch(c + (row + i) * product->n + column + v * LANES, 1);
                 }
             if (product->transpose_a)
-                NAME(product_of)(count, vectors)(tile, block, 1, count, depth, b);
+                NAME(products)[vectors - 1][count - 1](tile, block, 1, count, depth, b);
             else
-                NAME(product_of)(count, vectors)(tile, block, a.row, 1, depth, b);
+                NAME(products)[vectors - 1][count - 1](tile, block, a.row, 1, depth, b);
             block += product->transpose_a ? count * depth : count * a.row;
             for (int i = 0; i < count; i++)
                 for (int v = 0; v < vectors; v++) {
@@ -94,7 +94,10 @@ static void NAME(multiply_rows)(void *argument, int part, int parts) {
     const NAME(Multiplication) *job = argument;
     const Product *product = job->product;
     ptrdiff_t from = product->m * part / parts, to = product->m * (part + 1) / parts,
-              m = product->m, k = product->k;
+              k = product->k;
+    ptrdiff_t stride = product->stride        ? product->stride
+                       : product->transpose_a ? product->m
+                                              : k;
     vec *b = job->scratch + job->size * part;
     real *blocks = (real *)(b + job->packed);
     for (ptrdiff_t at = 0; at < k || at == 0; at += DEPTH) {
@@ -105,9 +108,9 @@ static void NAME(multiply_rows)(void *argument, int part, int parts) {
         NAME(pack)(right, depth, product->n, b);
         for (ptrdiff_t row = from; row < to; row += HEIGHT) {
             ptrdiff_t rows = to - row < HEIGHT ? to - row : HEIGHT;
-            Matrix left = {(const real *)product->a + row * k + at, k, 1};
+            Matrix left = {(const real *)product->a + row * stride + at, stride, 1};
             if (product->transpose_a) {
-                left = (Matrix){(const real *)product->a + at * m + row, 1, m};
+                left = (Matrix){(const real *)product->a + at * stride + row, 1, stride};
                 NAME(pack_blocks)(left, rows, depth, most_rows(MOST_VECTORS), blocks);
                 left.data = blocks;
             }
@@ -131,21 +134,22 @@ static int NAME(multiply)(const Product *product) {
     return 0;
 }
 
-/* out (columns) = the sum of the rows of x (rows, columns), eight at a time, so that rounding grows
+/* out (columns) = the sum of the rows of x (rows, columns), `stride` apart, eight at a time, so that rounding grows
  * with rows / 8. */
-static void NAME(column_sums)(const real *x, ptrdiff_t rows, ptrdiff_t columns, real *out) {
+static void NAME(column_sums)(const real *x, ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t stride,
+                              real *out) {
     for (ptrdiff_t j = 0; j < columns; j++)
         out[j] = 0;
     for (ptrdiff_t row = 0; row < rows; row += 8) {
-        const real *from = x + row * columns;
+        const real *from = x + row * stride;
         if (rows - row >= 8)
             for (ptrdiff_t j = 0; j < columns; j++)
-                out[j] += ((from[j] + from[j + columns]) +
-                           (from[j + 2 * columns] + from[j + 3 * columns])) +
-                          ((from[j + 4 * columns] + from[j + 5 * columns]) +
-                           (from[j + 6 * columns] + from[j + 7 * columns]));
+                out[j] += ((from[j] + from[j + stride]) +
+                           (from[j + 2 * stride] + from[j + 3 * stride])) +
+                          ((from[j + 4 * stride] + from[j + 5 * stride]) +
+                           (from[j + 6 * stride] + from[j + 7 * stride]));
         else
-            for (ptrdiff_t i = row; i < rows; i++, from += columns)
+            for (ptrdiff_t i = row; i < rows; i++, from += stride)
                 for (ptrdiff_t j = 0; j < columns; j++)
                     out[j] += from[j];
     }

@@ -5,12 +5,24 @@ Only ``build_native`` builds; the others may run ``cc --version``.
 
 from __future__ import annotations
 
-from harness.cells import GRU, LSTM, RNN, ReluRNN
-from harness.contract import Cell, Dtype, Missing, UnavailableError
+from harness.contract import Cell, Dtype, Missing, UnavailableError, UnsupportedError
 from harness_native.build import KERNEL, Recipe, build, compiled_by, missing
+from harness_native.emit import cell_recipe
+from harness_native.plan import plan_of
 
-# The cells that the kernel runs, in the order of their numbers in kernel.h.
-CELLS: tuple[type[Cell], ...] = (RNN, ReluRNN, LSTM, GRU)
+
+def native_runs(cell: Cell) -> bool:
+    """Say whether the kernel can run a cell."""
+    return native_refusal(cell) is None
+
+
+def native_refusal(cell: Cell) -> str | None:
+    """Return why the kernel cannot run a cell, or None."""
+    try:
+        plan_of(cell)
+    except UnsupportedError as error:
+        return str(error)
+    return None
 
 
 def native_missing(*others: Recipe) -> Missing | None:
@@ -19,10 +31,13 @@ def native_missing(*others: Recipe) -> Missing | None:
     return next((reason for reason in reasons if reason is not None), None)
 
 
-def build_native(*others: Recipe) -> bool:
-    """Build the kernel and the ``others``; False if one failed: it is missing from then on."""
+def build_native(cell: Cell, *others: Recipe) -> bool:
+    """Build the kernel, the ``others`` and a cell; False if one failed.
+
+    The kernel and the others are missing from then on.
+    """
     try:
-        for recipe in (KERNEL, *others):
+        for recipe in (KERNEL, *others, cell_recipe(cell)):
             build(recipe)
     except UnavailableError:
         return False

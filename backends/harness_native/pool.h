@@ -3,14 +3,6 @@
 
 #include <pthread.h>
 
-enum { MOST_THREADS = 64 };
-
-/* The number of parts into which to split `items`: one per thread. It sizes the scratch space. */
-static int parts_of(int64_t threads, int64_t items) {
-    int64_t parts = threads < items ? threads : items;
-    return (int)(parts < MOST_THREADS ? parts : MOST_THREADS);
-}
-
 static struct {
     pthread_mutex_t user, lock; /* one call at a time uses the pool; `lock` guards the rest */
     pthread_cond_t wake, done;

@@ -42,18 +42,13 @@ PRODUCTS(4)
 PRODUCT(7, 3)
 PRODUCT(8, 3)
 
-typedef void NAME(product)(vec *, const real *, ptrdiff_t, ptrdiff_t, ptrdiff_t, const vec *);
-
-static NAME(product) *NAME(product_of)(int rows, int vectors) {
 #define BY_ROWS(N)                                                                                 \
     {                                                                                              \
         NAME(product_1x##N), NAME(product_2x##N), NAME(product_3x##N), NAME(product_4x##N),        \
             NAME(product_5x##N), NAME(product_6x##N)
-    static NAME(product) *const by_shape[MOST_VECTORS][MOST_ROWS] = {
-        BY_ROWS(1)}, BY_ROWS(2)}, BY_ROWS(3), NAME(product_7x3), NAME(product_8x3)}, BY_ROWS(4)}};
+static NAME(product) *const NAME(products)[MOST_VECTORS][MOST_ROWS] = {
+    BY_ROWS(1)}, BY_ROWS(2)}, BY_ROWS(3), NAME(product_7x3), NAME(product_8x3)}, BY_ROWS(4)}};
 #undef BY_ROWS
-    return by_shape[vectors - 1][rows - 1];
-}
 
 #undef PRODUCT
 #undef PRODUCTS

@@ -1,14 +1,19 @@
-/* Vectors of one element type, and exp, tanh and the logistic function on them. A template:
-   included once for float and once for double, by kernel.c, with `real`, `bits` and NAME defined.
+/* Vectors of one element type, and the functions of a cell's step on them. A template: included
+   once for float and once for double, after float.h or double.h.
    GCC's and Clang's vector extensions; intrinsics only if a compiler makes poor code of the
    portable form, which follows each. */
 
 #define LANES ((int)(VECTOR_BYTES / sizeof(real)))
 #define vec NAME(vec)
 #define ivec NAME(ivec)
+#define svec NAME(svec)
 
 typedef real vec __attribute__((vector_size(VECTOR_BYTES)));
 typedef bits ivec __attribute__((vector_size(VECTOR_BYTES)));
+typedef signed_bits svec __attribute__((vector_size(VECTOR_BYTES)));
+
+/* A tile (M rows, N vectors) plus a product, see product.h. */
+typedef void NAME(product)(vec *, const real *, ptrdiff_t, ptrdiff_t, ptrdiff_t, const vec *);
 
 static inline vec NAME(splat)(real x) { return x - (vec){0}; }
 
@@ -112,4 +117,64 @@ static inline vec NAME(tanh)(vec x) {
         p = NAME(expm1_parts)(NAME(at_most)(NAME(at_least)(x + x, -SATURATED), SATURATED), &scale);
     vec e = scale * p + (scale - 1);
     return NAME(divided)(e, e + 2);
+}
+
+/* e^x, as the square of e^(x / 2): so it overflows to infinity, and to 0. */
+static inline vec NAME(exp)(vec x) {
+    vec scale, p = NAME(expm1_parts)(
+                   NAME(at_most)(NAME(at_least)(x * (real)0.5, -LARGEST_EXPONENT), LARGEST_EXPONENT),
+                   &scale);
+    vec e = scale * p + scale;
+    return e * e;
+}
+
+/* Where the mask is set a, else b. */
+static inline vec NAME(chosen)(ivec mask, vec a, vec b) {
+    return (vec)((mask & (ivec)a) | (~mask & (ivec)b));
+}
+
+/* 2 artanh(s) = log((1 + s) / (1 - s)), for |s| <= 1/3. */
+static inline vec NAME(log_quotient)(vec s) {
+    vec square = s * s, sum = {0};
+    _Pragma("GCC unroll 32") for (int k = LOG_TERMS; k > 0; k--) sum =
+        (sum + (real)(1.0 / (2 * k + 1))) * square;
+    return 2 * s + 2 * s * sum;
+}
+
+/* log(x) = k log 2 + log(m), x = 2^k m, with m between sqrt(1/2) and sqrt(2). */
+static inline vec NAME(log)(vec x) {
+    const real half = (real)0.70710678118654752;
+    bits begin;
+    memcpy(&begin, &half, sizeof half);
+    svec k = (svec)((ivec)x - begin) >> EXPONENT_SHIFT;
+    vec m = (vec)((svec)x - (k << EXPONENT_SHIFT)), power = __builtin_convertvector(k, vec);
+    vec y = power * (real)LN2_HIGH + (NAME(log_quotient)((m - 1) / (m + 1)) + power * (real)LN2_LOW);
+    y = NAME(chosen)((ivec)(x > (real)HUGE_VAL / 2), x, y);
+    y = NAME(chosen)((ivec)(x == 0), NAME(splat)((real)-HUGE_VAL), y);
+    return NAME(chosen)((ivec)(x >= 0), y, NAME(splat)((real)NAN));
+}
+
+static inline vec NAME(sqrt)(vec x) {
+    for (int lane = 0; lane < LANES; lane++)
+        x[lane] = SQUARE_ROOT(x[lane]);
+    return x;
+}
+
+static inline vec NAME(absolute)(vec x) { return (vec)((ivec)x & ((bits)-1 >> 1)); }
+
+static inline vec NAME(relu)(vec x) { return NAME(at_least)(x, 0); }
+
+/* 1 where x > 0, else 0. */
+static inline vec NAME(positive)(vec x) { return (vec)((ivec)(x > 0) & (ivec)NAME(splat)(1)); }
+
+static inline vec NAME(sign)(vec x) { return NAME(positive)(x) - NAME(positive)(-x); }
+
+static inline vec NAME(maximum)(vec a, vec b) {
+    return NAME(chosen)((ivec)(a > b) | (ivec)(a != a), a, b);
+}
+
+/* log(1 + e^x), without overflow. */
+static inline vec NAME(softplus)(vec x) {
+    vec e = NAME(exp)(-NAME(absolute)(x));
+    return NAME(relu)(x) + NAME(log_quotient)(e / (2 + e));
 }

@@ -2,9 +2,11 @@
 
 #undef real
 #undef bits
+#undef signed_bits
 #undef NAME
 #undef vec
 #undef ivec
+#undef svec
 #undef LANES
 #undef ROUND_BY
 #undef LN2_HIGH
@@ -16,3 +18,13 @@
 #undef LAST_COEFFICIENT
 #undef TAYLOR_TERMS
 #undef SQUARE_ROOT
+#undef LOG_TERMS
+#undef Range
+#undef Panel
+#undef Feed
+#undef AT_TILE
+#undef at_tile
+#undef ALWAYS_INLINE
+#undef AT
+#undef WIDE
+#undef PIECES

@@ -7,21 +7,36 @@
 #include "kernel.h"
 #include "xla/ffi/api/c_api.h"
 
-typedef int Function(const Layer *layer);
+enum { MOST_CELLS = 1024 };
 
-static Function *kernel_forward, *kernel_reverse;
+static struct {
+    int64_t number;
+    const Cell *cell;
+} cells[MOST_CELLS];
+static int known;
 
-EXPORTED void harness_xla_connect(Function *forward, Function *reverse) {
-    kernel_forward = forward;
-    kernel_reverse = reverse;
+/* Make a cell known by a number of the caller's choice. Returns -1 if there is no room. */
+EXPORTED int harness_xla_connect(int64_t number, const Cell *cell) {
+    if (known == MOST_CELLS)
+        return -1;
+    cells[known].number = number;
+    cells[known].cell = cell;
+    known++;
+    return 0;
 }
 
-static const XLA_FFI_Buffer *argument(const XLA_FFI_CallFrame *frame, int64_t index) {
-    return frame->args.args[index];
+/* Hands out the arguments and results of a call in their order. */
+typedef struct {
+    const XLA_FFI_CallFrame *frame;
+    int64_t argument, result;
+} Buffers;
+
+static void *next_argument(Buffers *buffers) {
+    return ((XLA_FFI_Buffer *)buffers->frame->args.args[buffers->argument++])->data;
 }
 
-static void *result(const XLA_FFI_CallFrame *frame, int64_t index) {
-    return ((XLA_FFI_Buffer *)frame->rets.rets[index])->data;
+static void *next_result(Buffers *buffers) {
+    return ((XLA_FFI_Buffer *)buffers->frame->rets.rets[buffers->result++])->data;
 }
 
 /* Attributes come sorted by name. */
@@ -41,66 +56,108 @@ static int asks_for_version(const XLA_FFI_CallFrame *frame) {
     return 1;
 }
 
-/* `wide` is an argument (T, B, G * H), and argument 2 is weight_hh (G * H, H). */
-static Layer shaped(const XLA_FFI_CallFrame *frame, const XLA_FFI_Buffer *wide) {
-    const XLA_FFI_Buffer *weight = argument(frame, 2);
-    return (Layer){.cell = attribute(frame, 0),
-                   .threads = attribute(frame, 1),
-                   .is_double = weight->dtype == XLA_FFI_DataType_F64,
-                   .steps = wide->dims[0],
-                   .batch = wide->dims[1],
-                   .hidden = weight->dims[1],
-                   .weight = weight->data};
+static const Cell *cell_of(const XLA_FFI_CallFrame *frame) {
+    int64_t number = attribute(frame, 0);
+    for (int at = 0; at < known; at++)
+        if (cells[at].number == number)
+            return cells[at].cell;
+    return NULL;
 }
 
-static XLA_FFI_Error *ended(const XLA_FFI_CallFrame *frame, int status) {
-    if (status == 0)
-        return NULL;
+/* Argument 0 is (T, B, G * H); argument `h` is the initial h, (B, H). */
+static Layer shaped(const XLA_FFI_CallFrame *frame, int64_t h) {
+    const XLA_FFI_Buffer *wide = frame->args.args[0], *state = frame->args.args[h];
+    return (Layer){.threads = attribute(frame, 1),
+                   .is_double = wide->dtype == XLA_FFI_DataType_F64,
+                   .steps = wide->dims[0],
+                   .batch = wide->dims[1],
+                   .hidden = state->dims[1]};
+}
+
+static XLA_FFI_Error *failed(const XLA_FFI_CallFrame *frame, const char *message,
+                             XLA_FFI_Error_Code code) {
     XLA_FFI_Error_Create_Args error = {.struct_size = XLA_FFI_Error_Create_Args_STRUCT_SIZE,
-                                       .message = "no memory for what the kernel packs and sums",
-                                       .errc = XLA_FFI_Error_Code_RESOURCE_EXHAUSTED};
+                                       .message = message,
+                                       .errc = code};
     return frame->api->XLA_FFI_Error_Create(&error);
 }
 
-/* zx, bias_hh, weight_hh, initial states -> states, gates, and a GRU's zh_n. */
+static XLA_FFI_Error *ended(const XLA_FFI_CallFrame *frame, int status) {
+    return status == 0 ? NULL
+                       : failed(frame, "no memory for what the kernel packs and sums",
+                                XLA_FFI_Error_Code_RESOURCE_EXHAUSTED);
+}
+
+static XLA_FFI_Error *unknown(const XLA_FFI_CallFrame *frame) {
+    return failed(frame, "this process has not connected the cell", XLA_FFI_Error_Code_INTERNAL);
+}
+
+/* zx, initial states, weight and bias per product, vectors -> states, gates, operands, kept. */
 EXPORTED XLA_FFI_Error *harness_xla_forward(XLA_FFI_CallFrame *frame) {
     if (asks_for_version(frame))
         return NULL;
-    Layer layer = shaped(frame, argument(frame, 0));
-    int count = layer.cell == LSTM ? 2 : 1;
-    layer.zx = argument(frame, 0)->data;
-    layer.bias = argument(frame, 1)->data;
-    for (int index = 0; index < count; index++) {
-        layer.initial[index] = argument(frame, 3 + index)->data;
-        layer.states[index] = result(frame, index);
+    const Cell *cell = cell_of(frame);
+    if (cell == NULL)
+        return unknown(frame);
+    Layer layer = shaped(frame, 1);
+    Buffers buffers = {.frame = frame};
+    layer.zx = next_argument(&buffers);
+    for (int s = 0; s < cell->states; s++) {
+        layer.initial[s] = next_argument(&buffers);
+        layer.states[s] = next_result(&buffers);
     }
-    layer.gates = result(frame, count);
-    layer.zh_n = layer.cell == GRU ? result(frame, count + 1) : NULL;
-    return ended(frame, kernel_forward(&layer));
+    layer.gates = next_result(&buffers);
+    for (int p = 0; p < cell->products; p++) {
+        layer.weight[p] = next_argument(&buffers);
+        if (cell->has[p].bias)
+            layer.bias[p] = next_argument(&buffers);
+        if (cell->has[p].operand)
+            layer.operand[p] = next_result(&buffers);
+    }
+    for (int v = 0; v < cell->vectors; v++)
+        layer.vector[v] = next_argument(&buffers);
+    for (int k = 0; k < cell->kept; k++)
+        layer.kept[k] = next_result(&buffers);
+    return ended(frame, cell->forward(&layer));
 }
 
-/* gates, d_direct, weight_hh, initial states, states, d_final, a GRU's zh_n -> d_zx, d_total,
-   d_weight_hh, d_bias_hh, d_initial, a GRU's d_zh. */
+/* gates, d_direct, initial states, states, d_final, weight and operand per product, vectors, kept
+   -> d_zx, d_total, d_initial, d_weight, d_bias and d_product per product, d_vectors. */
 EXPORTED XLA_FFI_Error *harness_xla_reverse(XLA_FFI_CallFrame *frame) {
     if (asks_for_version(frame))
         return NULL;
-    Layer layer = shaped(frame, argument(frame, 0));
-    int count = layer.cell == LSTM ? 2 : 1;
-    layer.gates = argument(frame, 0)->data;
-    layer.d_direct = argument(frame, 1)->data;
-    for (int index = 0; index < count; index++) {
-        layer.initial[index] = argument(frame, 3 + index)->data;
-        layer.states[index] = argument(frame, 3 + count + index)->data;
-        layer.d_final[index] = argument(frame, 3 + 2 * count + index)->data;
-        layer.d_initial[index] = result(frame, 4 + index);
+    const Cell *cell = cell_of(frame);
+    if (cell == NULL)
+        return unknown(frame);
+    Layer layer = shaped(frame, 2);
+    Buffers buffers = {.frame = frame};
+    layer.gates = next_argument(&buffers);
+    layer.d_direct = next_argument(&buffers);
+    layer.d_zx = next_result(&buffers);
+    layer.d_total = next_result(&buffers);
+    for (int s = 0; s < cell->states; s++) {
+        layer.initial[s] = next_argument(&buffers);
+        layer.d_initial[s] = next_result(&buffers);
     }
-    layer.d_zx = layer.d_zh = result(frame, 0);
-    layer.d_total = result(frame, 1);
-    layer.d_weight = result(frame, 2);
-    layer.d_bias = result(frame, 3);
-    if (layer.cell == GRU) {
-        layer.zh_n = argument(frame, 3 + 3 * count)->data;
-        layer.d_zh = result(frame, 4 + count);
+    for (int s = 0; s < cell->states; s++)
+        layer.states[s] = next_argument(&buffers);
+    for (int s = 0; s < cell->states; s++)
+        layer.d_final[s] = next_argument(&buffers);
+    for (int p = 0; p < cell->products; p++) {
+        layer.weight[p] = next_argument(&buffers);
+        if (cell->has[p].operand)
+            layer.operand[p] = next_argument(&buffers);
+        layer.d_weight[p] = next_result(&buffers);
+        if (cell->has[p].bias)
+            layer.d_bias[p] = next_result(&buffers);
+        if (cell->has[p].d_product)
+            layer.d_product[p] = next_result(&buffers);
     }
-    return ended(frame, kernel_reverse(&layer));
+    for (int v = 0; v < cell->vectors; v++) {
+        layer.vector[v] = next_argument(&buffers);
+        layer.d_vector[v] = next_result(&buffers);
+    }
+    for (int k = 0; k < cell->kept; k++)
+        layer.kept[k] = next_argument(&buffers);
+    return ended(frame, cell->reverse(&layer));
 }

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from harness_native.build import Recipe, build
-from harness_native.library import library
+from harness_native.library import CellLibrary
 
 HEADER = "xla/ffi/api/c_api.h"
 
@@ -30,15 +30,37 @@ def xla_recipe() -> Recipe:
     return Recipe("xla.c", str(Path(folders[0]) / "include") if folders else "", HEADER)
 
 
+class Shim:
+    """The built shim.
+
+    Attributes:
+        handlers: of all cells.
+    """
+
+    def __init__(self) -> None:
+        self._shim = ctypes.CDLL(str(build(xla_recipe())))
+        self._shim.harness_xla_connect.argtypes = [ctypes.c_int64, ctypes.c_void_p]
+        self._connected: set[int] = set()
+        self.handlers = Handlers(self._shim.harness_xla_forward, self._shim.harness_xla_reverse)
+
+    def connect(self, cell: CellLibrary) -> int:
+        """Make a cell known; return its number, which is the same in every process.
+
+        Raises:
+            MemoryError: there are too many cells.
+        """
+        if cell.number not in self._connected:
+            if self._shim.harness_xla_connect(cell.number, cell.facts) != 0:
+                raise MemoryError("this process has connected too many cells")
+            self._connected.add(cell.number)
+        return cell.number
+
+
 @cache
-def xla_handlers() -> Handlers:
-    """Return the handlers, built on first use.
+def xla_shim() -> Shim:
+    """Return the shim, built on first use.
 
     Raises:
-        UnavailableError: they cannot be built here.
+        UnavailableError: it cannot be built here.
     """
-    kernel = library().handle
-    shim = ctypes.CDLL(str(build(xla_recipe())))
-    shim.harness_xla_connect.restype = None
-    shim.harness_xla_connect(kernel.harness_forward, kernel.harness_reverse)
-    return Handlers(shim.harness_xla_forward, shim.harness_xla_reverse)
+    return Shim()

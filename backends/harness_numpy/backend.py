@@ -64,7 +64,7 @@ class NumpyBackend(Backend):
         """
         if compiled_pays(trial):
             for name in COMPILED:
-                if name in self.variants(cell) and VARIANTS[name].build():
+                if name in self.variants(cell) and VARIANTS[name].build(cell):
                     return name
         return "vectorised"
 
@@ -82,7 +82,7 @@ class NumpyBackend(Backend):
         if execution.device != "cpu":
             raise UnsupportedError(f"numpy runs on the device cpu only, not on {execution.device}")
         if execution.variant in self.variants(model.cell):
-            VARIANTS[execution.variant].build()  # if that fails, the check says why
+            VARIANTS[execution.variant].build(model.cell)  # if that fails, the check says why
         check_variant(self, model.cell, execution.variant)
         check_dtype(self, execution)
         return NumpyTrainer(model, optimizer, parameters, execution)

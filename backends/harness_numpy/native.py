@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.contract import Array, Cell, Model, Optimizer
-from harness_native import Adam, Product, keeps_product, layer, library
+from harness_native import Adam, Layer, Product, cell_library, layer, library
 from harness_numpy.recurrence.device import DeviceBatch
 from harness_numpy.recurrence.flat import Flat
 from harness_numpy.recurrence.hoisted import HoistedNetwork
@@ -23,22 +23,36 @@ from harness_numpy.update import Update
 class NativeRecurrence(Recurrence):
     """One layer in the kernel, with the addresses of the buffers of one shape.
 
-    After ``forward`` ``zx`` holds the gates.
+    After ``forward`` ``zx`` holds what is kept for the reverse, so far as there is a place.
+
+    Attributes:
+        d_vectors: per vector, d loss / d vector, (H,), after ``backward``.
+        d_initial: per state, what ``backward`` returns.
+        kept: (T, B, H), what is kept elsewhere.
     """
 
     def __init__(self, cell: Cell, shape: Shape) -> None:
         super().__init__(cell, shape)
-        self._kernel, apart = library(), keeps_product(cell)
-        self._zh_n: Array = np.empty(self.states[0][1:].shape, shape.dtype) if apart else self.zx
-        self._d_initial = [np.empty((shape.batch, shape.hidden), shape.dtype) for _ in self.states]
-        sizes = (shape.steps, shape.batch, shape.hidden)
-        self._layer = layer(cell, sizes, double=shape.dtype == "float64", threads=shape.threads)
+        self._library = cell_library(cell)
+        plan, self._layer = self._library.plan, _layer_of(shape)
+        sizes, h = (shape.steps, shape.batch, shape.hidden), shape.hidden
+        self.d_vectors = [self._array(h) for _ in cell.vectors]
+        self.d_initial = [self._array(shape.batch, h) for _ in self.states]
+        self.kept = [self._array(*sizes) for _ in range(plan.extra)]
+        self._shared = plan.shared
+        for index, (first, pieces) in enumerate(zip(plan.shared, plan.pieces, strict=True)):
+            if first is None:
+                self._layer.d_product[index] = address(self.d_products[index])
+            elif self.d_products[index] is not self.zx:
+                self.d_products[index] = self.zx[..., first * h : (first + len(pieces)) * h]
+            if plan.inner[index]:
+                self._layer.operand[index] = address(self.operands[index])
         self._layer.gates = self._layer.d_zx = address(self.zx)
-        self._layer.d_zh, self._layer.zh_n = address(self.d_products[0]), address(self._zh_n)
-        for index, (states, d_initial) in enumerate(zip(self.states, self._d_initial, strict=True)):
-            self._layer.initial[index] = address(states)
-            self._layer.states[index] = address(states[1:])
-            self._layer.d_initial[index] = address(d_initial)
+        _point(self._layer.initial, self.states)
+        _point(self._layer.states, [states[1:] for states in self.states])
+        _point(self._layer.d_initial, self.d_initial)
+        _point(self._layer.d_vector, self.d_vectors)
+        _point(self._layer.kept, self.kept)
 
     def forward(self, weights: Weights) -> None:
         """Fill ``states``."""
@@ -50,23 +64,59 @@ class NativeRecurrence(Recurrence):
 
     def _run(self, zx: Array, tokens: int | None, weights: Weights) -> None:
         self._layer.zx, self._layer.tokens = address(zx), tokens
-        self._layer.weight = address(weights["weight_hh"])
-        self._layer.bias = address(weights["bias_hh"])
-        self._kernel.forward(self._layer)
+        self._point_to_weights(weights)
+        self._library.forward(self._layer)
+
+    def _point_to_weights(self, weights: Weights) -> None:
+        names = [product.name for product in self.cell.products]
+        _point(self._layer.weight, [weights[f"weight_{name}"] for name in names])
+        _point(self._layer.bias, [weights.get(f"bias_{name}") for name in names])
+        _point(self._layer.vector, [weights[name] for name in self.cell.vectors])
 
     def backward(
         self, weights: Weights, d_hidden: Array, d_final: Sequence[Array] | None
     ) -> Sequence[Array]:
         """Go back through time."""
-        self._layer.weight = address(weights["weight_hh"])
+        self._point_to_weights(weights)
         self._layer.d_direct = self._layer.d_total = address(d_hidden)
         final: list[Array | None] = [None] * len(self.states)
         if d_final is not None:
             final = [np.ascontiguousarray(part) for part in d_final]
-        for index, part in enumerate(final):
-            self._layer.d_final[index] = address(part)
-        self._kernel.reverse(self._layer)
-        return self._d_initial
+        _point(self._layer.d_final, final)
+        _point(self._layer.d_weight, [None] * len(self.cell.products))
+        _point(self._layer.d_bias, [None] * len(self.cell.products))
+        self._library.reverse(self._layer)
+        return self.d_initial
+
+    def weight_gradients(self, out: Weights) -> None:
+        """Fill the gradients of the products and vectors of ``out`` after ``backward``.
+
+        Those of weight_ih and bias_ih are there already.
+        """
+        for index, product in enumerate(self.cell.products):
+            self._layer.d_weight[index] = address(out[f"weight_{product.name}"])
+            first, h = self._shared[index], self.shape.hidden
+            if not product.bias:
+                continue
+            bias = out[f"bias_{product.name}"]
+            if first is None:
+                self._layer.d_bias[index] = address(bias)
+            else:
+                bias[...] = out["bias_ih"][first * h : first * h + len(bias)]
+        self._library.weight_gradients(self._layer)
+        for name, d_vector in zip(self.cell.vectors, self.d_vectors, strict=True):
+            out[name][...] = d_vector
+
+
+def _layer_of(shape: Shape) -> Layer:
+    sizes = (shape.steps, shape.batch, shape.hidden)
+    return layer(sizes, double=shape.dtype == "float64", threads=shape.threads)
+
+
+def _point(field: Any, arrays: Sequence[Array | None]) -> None:
+    """Write the addresses of arrays into a field of the layer."""
+    for index, array in enumerate(arrays):
+        field[index] = address(array)
 
 
 class NativeNetwork(HoistedNetwork):
@@ -79,7 +129,6 @@ class NativeNetwork(HoistedNetwork):
     ) -> None:
         super().__init__(model, parameters, gradients, masks, threads, recurrence=NativeRecurrence)
         self._kernel, self._double = library(), int(gradients.dtype == "float64")
-        self._apart = keeps_product(model.cell)
 
     def _run_layer(self, recurrence: Recurrence, layer: int, inputs: NDArray[Any]) -> None:
         weights = self._weights[layer]
@@ -143,10 +192,8 @@ class NativeNetwork(HoistedNetwork):
         return share
 
     def _weight_gradients(self, batch: DeviceBatch, work: Workspace, layer: int) -> None:
-        names = ("weight_ih", "bias_ih", "weight_hh", "bias_hh")
-        weight_ih, bias_ih, weight_hh, bias_hh = (self._d[f"{name}_l{layer}"] for name in names)
-        d_zx, d_zh = work.zx(layer), work.d_product(layer)
-        self._multiply(weight_hh, d_zh, work.before(layer), transposed="a")
+        out, d_zx = self._weight_d[layer], work.zx(layer)
+        weight_ih, bias_ih = out["weight_ih"], out["bias_ih"]
         inputs = batch.inputs if layer == 0 else work.inputs_above(layer)
         if inputs.ndim == 1:
             arguments = (address(d_zx), address(inputs), *d_zx.shape, self.model.inputs.size)
@@ -156,10 +203,7 @@ class NativeNetwork(HoistedNetwork):
         else:
             self._multiply(weight_ih, d_zx, inputs, transposed="a")
             self._kernel.column_sums(self._double, address(d_zx), *d_zx.shape, address(bias_ih))
-        if self._apart:
-            self._kernel.column_sums(self._double, address(d_zh), *d_zh.shape, address(bias_hh))
-        else:
-            bias_hh[...] = bias_ih
+        work.layers[layer].weight_gradients(out)
 
     def _multiply(
         self,

@@ -13,7 +13,7 @@ from typing import Any
 
 from harness.cells import GRU, LSTM, RNN, ReluRNN
 from harness.contract import Array, Cell, Missing, Model, Optimizer, Trial
-from harness_native import CELLS, build_native, native_missing
+from harness_native import build_native, native_missing, native_runs
 from harness_numpy.recurrence.flat import Flat
 from harness_numpy.recurrence.hoisted import HoistedNetwork
 from harness_numpy.recurrence.loop import LoopNetwork
@@ -47,18 +47,22 @@ class Variant:
     Attributes:
         engine: imports what the variant needs, and returns the parts.
         cells: the cells that it has the equations of; None: any.
+        takes: whether it can run a cell.
         missing: says why it is not available here, without importing it, or returns None.
-        build: builds what it needs; False if that failed: then ``missing`` says why.
+        build: builds what it needs for a cell; False if that failed: then ``missing`` says why.
     """
 
     engine: Callable[[], Engine]
     cells: tuple[type[Cell], ...] | None = None
+    takes: Callable[[Cell], bool] = lambda _cell: True
     missing: Callable[[], Missing | None] = lambda: None
-    build: Callable[[], bool] = lambda: True
+    build: Callable[[Cell], bool] = lambda _cell: True
 
     def runs(self, cell: Cell) -> bool:
         """Say whether the variant can execute ``cell`` here."""
-        return (self.cells is None or type(cell) in self.cells) and self.missing() is None
+        if self.cells is not None and type(cell) not in self.cells:
+            return False
+        return self.takes(cell) and self.missing() is None
 
 
 def _numba() -> Engine:
@@ -86,8 +90,8 @@ def _native() -> Engine:
 VARIANTS: Mapping[str, Variant] = {  # the plainest first
     "vectorised": Variant(lambda: Engine(partial(HoistedNetwork, recurrence=vectorised))),
     "loop": Variant(lambda: Engine(LoopNetwork)),
-    "numba": Variant(_numba, (RNN, ReluRNN, LSTM, GRU), _no_numba),
-    "native": Variant(_native, CELLS, native_missing, build_native),
+    "numba": Variant(_numba, (RNN, ReluRNN, LSTM, GRU), missing=_no_numba),
+    "native": Variant(_native, None, native_runs, native_missing, build_native),
 }
 COMPILED = ("native", "numba")  # the faster first
 # What a compiled variant saves against ``vectorised`` per time step, at least. LSTM, hidden/batch:

@@ -80,7 +80,7 @@ class TorchBackend(Backend):
     def fastest_variant(self, cell: Cell, trial: Trial) -> str:
         """Return the variant measured fastest for this cell and size; build it if needed."""
         chosen = fastest(cell, trial, self.variants(cell))
-        if VARIANTS[chosen].build():
+        if VARIANTS[chosen].build(cell):
             return chosen
         return fastest(cell, trial, self.variants(cell))  # now without the chosen one
 
@@ -114,7 +114,7 @@ class TorchBackend(Backend):
         if reason := _why_unsupported(model, variant, execution.device, execution.dtype):
             raise UnsupportedError(reason)
         if variant in self.variants(model.cell):
-            VARIANTS[variant].build()  # if that fails, the check says why
+            VARIANTS[variant].build(model.cell)  # if that fails, the check says why
         check_variant(self, model.cell, variant)
         self.check_device(execution.device)
         check_dtype(self, execution)

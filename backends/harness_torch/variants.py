@@ -13,7 +13,13 @@ from typing import TYPE_CHECKING
 from harness.cells import GRU, LSTM, RNN, ReluRNN
 from harness.contract import Cell, Dtype, Missing, Model, Trial
 from harness.recurrence import derive
-from harness_native import CELLS, build_native, native_missing, native_unsupported
+from harness_native import (
+    build_native,
+    native_missing,
+    native_refusal,
+    native_runs,
+    native_unsupported,
+)
 from harness_torch.recurrence.toolchain import COMPILER_FIX, why_no_compiler
 
 if TYPE_CHECKING:
@@ -52,7 +58,7 @@ class Variant:
         takes: whether it has the equations of a cell.
         unsupported: says why it cannot run a model on a device in a dtype, or returns None.
         missing: says why it is not available here, without importing it, or returns None.
-        build: builds what it needs; False if that failed: then ``missing`` says why.
+        build: builds what it needs for a cell; False if that failed: then ``missing`` says why.
         library_layers: whether it runs the layers of ``torch.nn``, not this project's code.
     """
 
@@ -60,7 +66,7 @@ class Variant:
     takes: Callable[[Cell], bool] = lambda _cell: True
     unsupported: Callable[[Model, str, Dtype], str | None] = lambda _model, _device, _dtype: None
     missing: Callable[[], Missing | None] = lambda: None
-    build: Callable[[], bool] = lambda: True
+    build: Callable[[Cell], bool] = lambda _cell: True
     library_layers: bool = False
 
     def runs(self, cell: Cell) -> bool:
@@ -136,6 +142,10 @@ def _no_compiler() -> Missing | None:
     return None if reason is None else Missing(reason, COMPILER_FIX)
 
 
+def _not_native(model: Model, device: str, dtype: Dtype) -> str | None:
+    return native_refusal(model.cell) or native_unsupported(device, dtype)
+
+
 # ``library``: ``torch.nn.RNN``, ``LSTM`` or ``GRU`` (oneDNN or cuDNN underneath). ``loop``: the
 # cell's ``step`` under autograd. ``fused``: hand-derived BPTT, with tuned kernels for the cells of
 # the harness. ``parallel``: all time steps at once by an associative scan. ``compiled``:
@@ -148,8 +158,8 @@ VARIANTS: Mapping[str, Variant] = {  # the plainest first
     "compiled": Variant(_compiled, missing=_no_compiler),
     "native": Variant(
         _native,
-        lambda cell: type(cell) in CELLS,
-        lambda _model, device, dtype: native_unsupported(device, dtype),
+        native_runs,
+        _not_native,
         native_missing,
         build_native,
     ),

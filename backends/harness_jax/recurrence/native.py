@@ -14,8 +14,9 @@ import harness_native
 from harness.contract import Cell
 
 States = tuple[Array, ...]
+Weights = Mapping[str, Array]
 Result = tuple[Array, States]
-Kept = tuple[Array, Array, States, States, tuple[Array, ...], Array | None]
+Kept = tuple[Weights, States, States, Array, tuple[Array, ...], tuple[Array, ...], Array | None]
 
 
 def native_on(threads: int) -> Callable[..., Result]:
@@ -24,83 +25,91 @@ def native_on(threads: int) -> Callable[..., Result]:
     Differentiable in the initial and the final state. The probe is not added; it only receives the
     gradient d loss / d h_t.
     """
-
-    def native(
-        cell: Cell, zx: Array, weights: Mapping[str, Array], state: States, probe: Array | None
-    ) -> Result:
-        weight_hh, bias_hh = weights.get("weight_hh"), weights.get("bias_hh")
-        return _native(threads, cell, zx, weight_hh, bias_hh, state, probe)
-
-    return native
+    return partial(_native, threads)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0, 1))
 def _native(
-    threads: int,
-    cell: Cell,
-    zx: Array,
-    weight_hh: Array | None,
-    bias_hh: Array | None,
-    state: States,
-    probe: Array | None,
+    threads: int, cell: Cell, zx: Array, weights: Weights, state: States, probe: Array | None
 ) -> Result:
-    return _forward(threads, cell, zx, weight_hh, bias_hh, state, probe)[0]
+    return _forward(threads, cell, zx, weights, state, probe)[0]
 
 
 def _forward(
-    threads: int,
-    cell: Cell,
-    zx: Array,
-    weight_hh: Array | None,
-    bias_hh: Array | None,
-    state: States,
-    probe: Array | None,
+    threads: int, cell: Cell, zx: Array, weights: Weights, state: States, probe: Array | None
 ) -> tuple[Result, Kept]:
-    if weight_hh is None or bias_hh is None:
-        raise TypeError(f"the kernel runs recurrent cells only, not {cell.name}")
     _register()
-    count, extra = len(state), _extra(cell, state[0], zx)
-    results = (*(_like(zx, state[0].shape[-1]) for _ in state), _like(zx), *extra)
-    call = jax.ffi.ffi_call("harness_native_forward", results, input_output_aliases={0: count})
-    outcome = call(zx, bias_hh, weight_hh, *state, **_attributes(threads, cell))
-    states, kept = tuple(outcome[:count]), tuple(outcome[count:])
-    residuals = (weight_hh, bias_hh, state, states, kept, probe)
+    plan, count, hidden = harness_native.cell_library(cell).plan, len(state), state[0].shape[-1]
+    inner = sum(plan.inner)
+    results = [_like(zx, hidden)] * count + [zx] + [_like(zx, hidden)] * (inner + plan.extra)
+    call = jax.ffi.ffi_call(
+        "harness_native_forward",
+        tuple(_like(each) for each in results),
+        input_output_aliases={0: count},
+    )
+    outcome = call(zx, *state, *_inputs(cell, weights), **_attributes(threads, cell))
+    states, gates = tuple(outcome[:count]), outcome[count]
+    operands, kept = outcome[count + 1 : count + 1 + inner], outcome[count + 1 + inner :]
+    residuals = (weights, state, states, gates, tuple(operands), tuple(kept), probe)
     return (states[0], tuple(part[-1] for part in states)), residuals
+
+
+def _inputs(cell: Cell, weights: Weights) -> list[Array]:
+    """Return what the kernel takes forwards: the weights of the products, then the vectors."""
+    products = [
+        weights[name]
+        for product in cell.products
+        for name in (f"weight_{product.name}", f"bias_{product.name}")
+        if name.startswith("weight") or product.bias
+    ]
+    return [*products, *(weights[name] for name in cell.vectors)]
 
 
 def _backward(
     threads: int, cell: Cell, kept: Kept, cotangent: tuple[Array, States]
 ) -> tuple[Any, ...]:
-    weight_hh, bias_hh, start, states, (gates, *zh_n), probe = kept
+    weights, start, states, gates, operands, values, probe = kept
     d_hidden, d_final = cotangent
-    shaped_as = (gates, d_hidden, weight_hh, bias_hh, *start, *(gates for _ in zh_n))
-    results = tuple(_like(array) for array in shaped_as)
-    call = jax.ffi.ffi_call("harness_native_reverse", results, input_output_aliases={0: 0, 1: 1})
-    arguments = (gates, d_hidden, weight_hh, *start, *states, *d_final, *zh_n)
-    d_zx, d_total, d_weight, d_bias, *rest = call(*arguments, **_attributes(threads, cell))
-    return d_zx, d_weight, d_bias, tuple(rest[: len(start)]), None if probe is None else d_total
+    plan, inner = harness_native.cell_library(cell).plan, iter(operands)
+    products, results = list[Array](), dict[str, Any]()
+    for index, product in enumerate(cell.products):
+        weight = weights[f"weight_{product.name}"]
+        products += [weight, next(inner)] if plan.inner[index] else [weight]
+        results[f"weight_{product.name}"] = weight
+        if product.bias:
+            results[f"bias_{product.name}"] = weights[f"bias_{product.name}"]
+        if plan.shared[index] is None:
+            results[f"apart {index}"] = _like(gates, len(weight))
+    vectors = {name: weights[name] for name in cell.vectors}
+    shapes = (gates, d_hidden, *start, *results.values(), *vectors.values())
+    call = jax.ffi.ffi_call(
+        "harness_native_reverse",
+        tuple(_like(each) for each in shapes),
+        input_output_aliases={0: 0, 1: 1},
+    )
+    arguments = (gates, d_hidden, *start, *states, *d_final, *products, *vectors.values(), *values)
+    d_zx, d_total, *rest = call(*arguments, **_attributes(threads, cell))
+    gradients = dict(zip([*results, *vectors], rest[len(start) :], strict=True))
+    d_weights = {name: gradients[name] for name in weights}
+    return d_zx, d_weights, tuple(rest[: len(start)]), None if probe is None else d_total
 
 
 _native.defvjp(_forward, _backward)
 
 
-def _like(array: Array, width: int | None = None) -> jax.ShapeDtypeStruct:
+def _like(array: Any, width: int | None = None) -> jax.ShapeDtypeStruct:
     shape = array.shape if width is None else (*array.shape[:-1], width)
     return jax.ShapeDtypeStruct(shape, array.dtype)  # type: ignore[no-untyped-call]
 
 
-def _extra(cell: Cell, h: Array, zx: Array) -> tuple[jax.ShapeDtypeStruct, ...]:
-    """Return the results kept in addition to the gates: a GRU's recurrent product of n."""
-    return (_like(zx, h.shape[-1]),) if harness_native.keeps_product(cell) else ()
-
-
 def _attributes(threads: int, cell: Cell) -> dict[str, np.int64]:
-    return {"cell": np.int64(harness_native.number(cell)), "threads": np.int64(threads)}
+    number = harness_native.xla_shim().connect(harness_native.cell_library(cell))
+    return {"cell": np.int64(number), "threads": np.int64(threads)}
 
 
 @cache
 def _register() -> None:
-    handlers = harness_native.xla_handlers()
+    handlers = harness_native.xla_shim().handlers
     for name, handler in (("forward", handlers.forward), ("reverse", handlers.reverse)):
         capsule = jax.ffi.pycapsule(handler)  # type: ignore[no-untyped-call]
         jax.ffi.register_ffi_target(f"harness_native_{name}", capsule, platform="cpu")
