@@ -67,7 +67,8 @@ class EquinoxNetwork(Traced):
         """Return a stack with the parameters in their places."""
         convert = _lstm if type(self.model.cell) is LSTM else _gru
         named = [
-            convert(LayerParameters.of(parameters, index)) for index in range(self.model.layers)
+            convert(LayerParameters.of(self.model.cell, parameters, index))
+            for index in range(self.model.layers)
         ]
         values = [value for layer in named for value in layer.values()]
         values += [parameters["weight_out"], parameters["bias_out"]]

@@ -4,35 +4,30 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from harness.cells import GRU, LSTM, RNN, ReluRNN
-from harness.contract import Cell, Execution, Model
+from harness.cells import GRU, LSTM, RNN, InputBiasGRU, ReluRNN
+from harness.contract import Execution, Model
 from harness_peers import JaxPeer
 from harness_peers.jax_peer import JAX
 
 if TYPE_CHECKING:
     from harness_jax.traced import Traced
 
-NNX_GRU = (
-    "flax.nnx.GRUCell has no recurrent bias: b_hn is added outside the reset gate, "
-    "n = tanh(W_in x + b_in + b_hn + r * (W_hn h))"
-)
-
 
 class FlaxBackend(JaxPeer):
     """Flax on JAX, in both of its interfaces.
 
     ``linen``: ``flax.linen.RNN`` over ``OptimizedLSTMCell``, ``GRUCell`` or ``SimpleCell``.
-    ``nnx``: ``flax.nnx.RNN`` over the cells of the same names; its ``GRUCell`` is another function.
+    ``nnx``: ``flax.nnx.RNN`` over the cells of the same names; its ``GRUCell`` has no recurrent
+    bias, so it is ``gru_input_bias``.
     """
 
     name = "flax"
     title = "Flax"
     libraries = {"flax": "flax"} | JAX
-    cells = dict.fromkeys((RNN, ReluRNN, LSTM, GRU), ("linen", "nnx"))
-
-    def deviation(self, cell: Cell, variant: str) -> str | None:
-        """Say how nnx's GRU differs."""
-        return NNX_GRU if variant == "nnx" and type(cell) is GRU else None
+    cells = dict.fromkeys((RNN, ReluRNN, LSTM), ("linen", "nnx")) | {
+        GRU: ("linen",),
+        InputBiasGRU: ("nnx",),
+    }
 
     def network(self, model: Model, execution: Execution) -> Traced:
         """Return the network of either interface."""

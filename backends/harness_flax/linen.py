@@ -38,7 +38,7 @@ class LinenNetwork(Traced):
     def weights(self, parameters: dict[str, Array]) -> Tree:
         """Return ``{"params": ...}``."""
         layers = {
-            f"cell_{n}": self._cell(LayerParameters.of(parameters, n))
+            f"cell_{n}": self._cell(LayerParameters.of(self.model.cell, parameters, n))
             for n in range(self.model.layers)
         }
         readout = {"kernel": parameters["weight_out"].T, "bias": parameters["bias_out"]}

@@ -10,7 +10,7 @@ import jax
 from flax import nnx
 from jax import Array
 
-from harness.cells import GRU, LSTM, RNN, ReluRNN
+from harness.cells import LSTM, RNN, InputBiasGRU, ReluRNN
 from harness.contract import Cell, Dtype, Model
 from harness_flax.carry import carry_of, probed, state_of, with_probe
 from harness_jax.traced import States, Traced, Tree
@@ -20,7 +20,7 @@ CELLS: dict[type[Cell], Callable[..., nnx.RNNCellBase]] = {
     RNN: nnx.SimpleCell,
     ReluRNN: partial(nnx.SimpleCell, activation_fn=nnx.relu),
     LSTM: nnx.OptimizedLSTMCell,
-    GRU: nnx.GRUCell,
+    InputBiasGRU: nnx.GRUCell,
 }
 ZEROS = nnx.initializers.zeros_init()  # the core's weights replace them
 
@@ -28,7 +28,7 @@ ZEROS = nnx.initializers.zeros_init()  # the core's weights replace them
 class NnxNetwork(Traced):
     """One model in ``flax.nnx``. For d loss / d h_t a probe is added to each h_t of its cells.
 
-    Weights: the pure dict of the parameters of ``Stack``. Every cell has one bias for b_ih + b_hh.
+    Weights: the pure dict of the parameters of ``Stack``. Every cell has one bias.
     """
 
     own_weights = True
@@ -65,7 +65,7 @@ class NnxNetwork(Traced):
         return outputs, stacked([state_of(final) for final in finals])
 
     def _cell(self, parameters: dict[str, Array], index: int) -> Tree:
-        layer = LayerParameters.of(parameters, index)
+        layer = LayerParameters.of(self.model.cell, parameters, index)
         inputs, hidden = {"kernel": layer.weight_ih.T}, {"kernel": layer.weight_hh.T}
         biased = hidden if type(self.model.cell) is LSTM else inputs
         biased["bias"] = layer.bias_ih + layer.bias_hh

@@ -9,7 +9,7 @@ import haiku as hk
 import jax.numpy as jnp
 from jax import Array
 
-from harness.cells import GRU, LSTM, ReluRNN
+from harness.cells import LSTM, ReluRNN, ResetBeforeGRU
 from harness.contract import Cell, Model
 from harness_jax.traced import States, Traced, Tree
 from harness_peers.arrays import LayerParameters, encoded, joined, stacked
@@ -17,7 +17,7 @@ from harness_peers.arrays import LayerParameters, encoded, joined, stacked
 CORES: dict[type[Cell], Callable[..., hk.RNNCore]] = {
     ReluRNN: hk.VanillaRNN,
     LSTM: hk.LSTM,
-    GRU: hk.GRU,
+    ResetBeforeGRU: hk.GRU,
 }
 unroll: Callable[..., tuple[Array, Any]] = hk.dynamic_unroll  # it has no annotations
 FORGET_BIAS = 1.0  # haiku.LSTM adds it to the forget gate, in addition to the trained bias
@@ -26,8 +26,8 @@ FORGET_BIAS = 1.0  # haiku.LSTM adds it to the forget gate, in addition to the t
 class HaikuNetwork(Traced):
     """One model in Haiku. For d loss / d h_t a probe is added to each h_t of the same cores.
 
-    Weights: of the modules ``layer_N`` and ``readout``. ``LSTM`` and ``GRU`` have one bias for b_ih
-    + b_hh, and other orders of gates; ``VanillaRNN`` has both.
+    Weights: of the modules ``layer_N`` and ``readout``. ``LSTM`` has one bias for b_ih + b_hh;
+    ``VanillaRNN`` has both. ``LSTM`` and ``GRU`` have other orders of gates.
     """
 
     own_weights = True
@@ -39,9 +39,10 @@ class HaikuNetwork(Traced):
     def weights(self, parameters: dict[str, Array]) -> Tree:
         """Return the parameters by module."""
         modules: Tree = {"readout": {"w": parameters["weight_out"].T, "b": parameters["bias_out"]}}
-        convert = {ReluRNN: _vanilla, LSTM: _lstm, GRU: _gru}[type(self.model.cell)]
+        convert = {ReluRNN: _vanilla, LSTM: _lstm, ResetBeforeGRU: _gru}[type(self.model.cell)]
         for index in range(self.model.layers):
-            for suffix, own in convert(LayerParameters.of(parameters, index)).items():
+            layer = LayerParameters.of(self.model.cell, parameters, index)
+            for suffix, own in convert(layer).items():
                 modules[f"layer_{index}{suffix}"] = own
         return modules
 
@@ -109,5 +110,4 @@ def _gru(layer: LayerParameters) -> Tree:
     """Return gates z, r, a. Haiku's z weights the new state, the core's the old: its negative."""
     r, z, n = layer.gates(3)
     ordered = joined([LayerParameters(*(-part for part in z)), r, n])
-    bias = ordered.bias_ih + ordered.bias_hh
-    return {"": {"w_i": ordered.weight_ih.T, "w_h": ordered.weight_hh.T, "b": bias}}
+    return {"": {"w_i": ordered.weight_ih.T, "w_h": ordered.weight_hh.T, "b": ordered.bias_ih}}

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
-from harness.cells import GRU, LSTM, RNN, ReluRNN
+from harness.cells import GRU, LSTM, RNN, ReluRNN, ResetBeforeGRU
 from harness.contract import (
     Array,
     Dtype,
@@ -36,11 +36,11 @@ NO_FLOAT64 = (
     "Keras's own functions round float64 to float32 "
     "(its promotion rules know no 64 bits): use float32"
 )
-CELLS = dict.fromkeys((RNN, ReluRNN, LSTM, GRU), ("layers",))
+CELLS = dict.fromkeys((RNN, ReluRNN, LSTM, GRU, ResetBeforeGRU), ("layers",))
 
 
 class KerasPeer(Peer):
-    """Keras's layers: ``SimpleRNN``, ``LSTM``, ``GRU`` (reset after the product, its default).
+    """Keras's layers: ``SimpleRNN``, ``LSTM``, ``GRU`` with its reset after and before the product.
 
     Attributes:
         engine: Keras's name for the library that it runs on.

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from harness.cells import GRU, LSTM, RNN, ReluRNN
+from harness.cells import GRU, LSTM, RNN, ReluRNN, ResetBeforeGRU
 from harness.contract import Cell, Model
 
 Tensor = Any  # of the engine that Keras runs on
@@ -20,8 +20,10 @@ LAYERS: dict[type[Cell], Callable[..., Any]] = {
     ReluRNN: partial(keras.layers.SimpleRNN, activation="relu"),
     LSTM: keras.layers.LSTM,
     GRU: keras.layers.GRU,
+    ResetBeforeGRU: partial(keras.layers.GRU, reset_after=False),
 }
 WHOLE = {"return_sequences": True, "return_state": True, "dtype": "float32"}
+NAMES = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 # The core's weights replace them.
 ZEROS = {"kernel_initializer": "zeros", "recurrent_initializer": "zeros"}
 
@@ -100,23 +102,23 @@ class Probed(keras.layers.Layer):  # type: ignore[misc] # Keras has no annotatio
 def weights_of(model: Model, parameters: Mapping[str, Tensor]) -> list[Tensor]:
     """Return the values of ``Stack.variables``, made of the core's parameters.
 
-    ``SimpleRNN`` and ``LSTM`` have one bias for b_ih + b_hh; ``GRU`` has both, and the gates in the
-    order z, r, n.
+    ``SimpleRNN`` and ``LSTM`` have one bias for b_ih + b_hh; ``GRU`` has both, or with the reset
+    before the product b_ih alone, and the gates in the order z, r, n.
     """
     weights: list[Tensor] = []
     for index in range(model.layers):
-        weight_ih, weight_hh, bias_ih, bias_hh = (
-            parameters[f"{name}_l{index}"]
-            for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-        )
+        own = {name: parameters.get(f"{name}_l{index}") for name in NAMES}
+        names = [f"weight_{product.name}_l{index}" for product in model.cell.products]
+        own["weight_hh"] = ops.concatenate([parameters[name] for name in names])
+        if type(model.cell) in {GRU, ResetBeforeGRU}:
+            own = {name: None if part is None else _zrn(part) for name, part in own.items()}
         if type(model.cell) is GRU:
-            weight_ih, weight_hh, bias_ih, bias_hh = (
-                _zrn(part) for part in (weight_ih, weight_hh, bias_ih, bias_hh)
-            )
-            bias = ops.stack([bias_ih, bias_hh])
+            bias = ops.stack([own["bias_ih"], own["bias_hh"]])
+        elif own["bias_hh"] is None:
+            bias = own["bias_ih"]
         else:
-            bias = bias_ih + bias_hh
-        weights += [ops.transpose(weight_ih), ops.transpose(weight_hh), bias]
+            bias = own["bias_ih"] + own["bias_hh"]
+        weights += [ops.transpose(own["weight_ih"]), ops.transpose(own["weight_hh"]), bias]
     return [*weights, ops.transpose(parameters["weight_out"]), parameters["bias_out"]]
 
 

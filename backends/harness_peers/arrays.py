@@ -8,11 +8,14 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from harness.contract import Model
+from harness.contract import Cell, Model
 
 
 class LayerParameters(NamedTuple):
-    """One layer's parameters in the core's arrangement, gates along the rows."""
+    """One layer's parameters in the core's arrangement, gates along the rows.
+
+    Products of several operands are one ``weight_hh``; a bias that the cell lacks is zero.
+    """
 
     weight_ih: Array  # (G*H, D)
     weight_hh: Array  # (G*H, H)
@@ -27,10 +30,13 @@ class LayerParameters(NamedTuple):
         ]
 
     @staticmethod
-    def of(parameters: dict[str, Array], layer: int) -> LayerParameters:
-        """Return those of ``layer``."""
-        names = LayerParameters._fields
-        return LayerParameters(*(parameters[f"{name}_l{layer}"] for name in names))
+    def of(cell: Cell, parameters: dict[str, Array], layer: int) -> LayerParameters:
+        """Return those of ``layer`` of a cell whose products have each gate once, in order."""
+        weights = [parameters[f"weight_{each.name}_l{layer}"] for each in cell.products]
+        bias_ih = parameters[f"bias_ih_l{layer}"]
+        bias_hh = parameters.get(f"bias_hh_l{layer}", jnp.zeros_like(bias_ih))
+        weight_ih = parameters[f"weight_ih_l{layer}"]
+        return LayerParameters(weight_ih, jnp.concatenate(weights), bias_ih, bias_hh)
 
 
 def joined(gates: list[LayerParameters]) -> LayerParameters:

@@ -92,6 +92,11 @@ class Peer(Backend):
         all_variants = {name for names in self.cells.values() for name in names}
         if own and (variant in own or variant not in all_variants):
             return None
+        if own:
+            return (
+                f"{self.title} computes {cell.name} in {self.name}:{own[0]}, not in "
+                f"{self.name}:{variant}"
+            )
         names = ", ".join(kind.name for kind, variants in self.cells.items() if variants)
         return (
             f"{self.title} has no cell that computes {cell.name}; the harness runs {names} with it"

@@ -1,7 +1,8 @@
-"""Peers on JAX: they compute what NumPy computes in float64, or say how they differ."""
+"""Peers on JAX: they compute what NumPy computes in float64."""
 
 import subprocess
 import sys
+from dataclasses import replace
 from functools import partial
 from importlib import import_module
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 import paths
-from harness.cells import GRU, LSTM, RNN, ReluRNN
+from harness.cells import GRU, LSTM, RNN, InputBiasGRU, ReluRNN, ResetBeforeGRU
 from harness.contract import (
     Available,
     Batch,
@@ -26,6 +27,7 @@ from harness.testing import BackendConformance
 from harness.testing.backend import isolation, updates, windows
 from harness.testing.backend.grid import Point, every_tensor_equals_the_reference, stepping_trainer
 from harness.testing.bench import Bench
+from harness.testing.equations import run_equations
 from harness_equinox import EquinoxBackend
 from harness_flax import FlaxBackend
 from harness_haiku import HaikuBackend
@@ -44,17 +46,13 @@ PEERS = {
     "haiku:unroll": HaikuBackend(),
     "equinox:scan": EquinoxBackend(),
 }
-CELLS = {cell.name: cell for cell in (RNN(), ReluRNN(), LSTM(), GRU())}
+ALL = (RNN(), ReluRNN(), LSTM(), GRU(), InputBiasGRU(), ResetBeforeGRU())
+CELLS = {cell.name: cell for cell in ALL}
 PAIRS = [
     (engine, name)
     for engine, backend in PEERS.items()
     for name, cell in CELLS.items()
     if engine.partition(":")[2] in backend.variants(cell)
-]
-EQUAL = [
-    (engine, name)
-    for engine, name in PAIRS
-    if not PEERS[engine].deviation(CELLS[name], engine.partition(":")[2])
 ]
 
 
@@ -148,7 +146,7 @@ def in_default_run(engine, cell, at):
             id=f"{engine}-{cell}-{at}",
             marks=() if in_default_run(engine, cell, at) else pytest.mark.full,
         )
-        for engine, cell in EQUAL
+        for engine, cell in PAIRS
         for at in GRID
     ],
 )
@@ -166,57 +164,20 @@ def test_weights_survive_a_round_trip_to_the_last_bit(engine, cell, dtype):
         np.testing.assert_array_equal(found[name], value.astype(dtype), err_msg=name)
 
 
-def sigmoid(x):
-    return 1 / (1 + np.exp(-x))
-
-
-def reset_first(parameters, x, h):
-    """haiku.GRU, as its deviation says."""
-    (w_r, w_z, w_n), (u_r, u_z, u_n) = (
-        np.split(parameters[name], 3) for name in ("weight_ih_l0", "weight_hh_l0")
-    )
-    b_r, b_z, b_n = np.split(parameters["bias_ih_l0"] + parameters["bias_hh_l0"], 3)
-    r, z = sigmoid(x @ w_r.T + h @ u_r.T + b_r), sigmoid(x @ w_z.T + h @ u_z.T + b_z)
-    return (1 - z) * np.tanh(x @ w_n.T + (r * h) @ u_n.T + b_n) + z * h
-
-
-def no_recurrent_bias(parameters, x, h):
-    """flax.nnx.GRUCell, as its deviation says."""
-    zx = x @ parameters["weight_ih_l0"].T + parameters["bias_ih_l0"] + parameters["bias_hh_l0"]
-    (x_r, x_z, x_n) = np.split(zx, 3, -1)
-    (h_r, h_z, h_n) = np.split(h @ parameters["weight_hh_l0"].T, 3, -1)
-    r, z = sigmoid(x_r + h_r), sigmoid(x_z + h_z)
-    return (1 - z) * np.tanh(x_n + r * h_n) + z * h
-
-
-DEVIATING = {"haiku:unroll": reset_first, "flax:nnx": no_recurrent_bias}
-
-
-def test_nothing_deviates_but_what_is_tested():
-    assert set(PAIRS) - set(EQUAL) == {(engine, "gru") for engine in DEVIATING}
-
-
-@pytest.mark.parametrize("engine", DEVIATING)
-def test_a_deviating_cell_computes_what_its_deviation_says(engine):
-    model, batch = model_of(GRU()), batch_of()
-    parameters, h, expected = weights_of(model), np.zeros((B, H)), []
-    for x in batch.inputs:
-        h = DEVIATING[engine](parameters, x, h)
-        expected.append(h @ parameters["weight_out"].T + parameters["bias_out"])
+@pytest.mark.parametrize(
+    ("engine", "cell"), [("haiku:unroll", "gru_reset_before"), ("flax:nnx", "gru_input_bias")]
+)
+def test_a_gru_of_its_own_is_offered_under_the_name_of_its_equations(engine, cell):
+    """float64, carried state, two layers: the equations themselves, to rounding."""
+    model, batch = model_of(CELLS[cell], layers=2), batch_of()
+    state = tuple(np.random.default_rng(2).normal(size=(1, 2, B, H)))
     trainer = trainer_of(engine, model)
-    np.testing.assert_allclose(trainer.outputs(trainer.put(batch)), expected, rtol=0, atol=EXACT)
-
-
-@pytest.mark.parametrize("engine", DEVIATING)
-def test_a_deviating_cell_has_other_gradients_than_the_reference(engine):
-    model, batch = model_of(GRU()), batch_of()
-    trainer = trainer_of(engine, model)
-    reference = NumpyBackend().trainer(
-        model, Optimizer(), weights_of(model), Execution("vectorised", dtype="float64")
-    )
-    found, expected = (one.gradients(one.put(batch)).parameters for one in (trainer, reference))
-    for name in ("weight_ih_l0", "weight_hh_l0", "bias_hh_l0"):
-        assert np.max(np.abs(found[name] - expected[name])) > 1e-3 * np.max(np.abs(expected[name]))
+    trainer.load_state(state)
+    found = trainer.outputs(trainer.put(replace(batch, carry=True)))
+    expected = run_equations(model, weights_of(model), batch, state)
+    np.testing.assert_allclose(found, expected.outputs, rtol=0, atol=EXACT)
+    np.testing.assert_allclose(trainer.state(), expected.state, rtol=0, atol=EXACT)
+    assert PEERS[engine].variants(GRU()) == (("linen",) if engine == "flax:nnx" else ())
 
 
 def test_a_shared_bias_counts_twice_and_others_once():
@@ -256,6 +217,12 @@ def test_a_cell_that_the_library_lacks_is_unsupported(backend, cell):
     )
     with pytest.raises(UnsupportedError, match=f"no cell that computes {cell.name}"):
         backend.trainer(model_of(cell), Optimizer(), weights_of(model_of(cell)), Execution(variant))
+
+
+def test_a_cell_of_another_variant_is_unsupported_with_the_variant_that_has_it():
+    model = model_of(GRU())
+    with pytest.raises(UnsupportedError, match="computes gru in flax:linen, not in flax:nnx"):
+        FlaxBackend().trainer(model, Optimizer(), weights_of(model), Execution("nnx"))
 
 
 def test_an_unknown_variant_is_an_error():
@@ -303,13 +270,10 @@ def test_each_package_offers_its_backends(name):
 
 
 @pytest.mark.parametrize("backend", BACKENDS, ids=lambda backend: backend.name)
-def test_the_docs_tell_each_engine_and_each_deviation(backend):
+def test_the_docs_tell_each_engine_and_its_cells(backend):
     page = (paths.ROOT / "docs" / "peers.md").read_text(encoding="utf-8")
+    rows = {line.split(" | ")[0]: line for line in page.splitlines() if line.startswith("| `")}
     for cell in CELLS.values():
         for variant in backend.variants(cell):
-            assert f"| `{backend.name}:{variant}` |" in page
-            if deviation := backend.deviation(cell, variant):
-                formula = deviation.partition("n = tanh(")[2]
-                assert f"- `{backend.name}:{variant}` `{cell.name}`: " in page
-                assert formula
-                assert formula in page
+            assert f"`{cell.name}`" in rows[f"| `{backend.name}:{variant}`"]
+            assert backend.deviation(cell, variant) is None

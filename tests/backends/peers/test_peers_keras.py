@@ -8,7 +8,7 @@ from importlib.util import find_spec
 
 import pytest
 
-from harness.cells import GRU, LSTM
+from harness.cells import GRU, LSTM, ResetBeforeGRU
 from harness.contract import Inputs, Model, Trial
 from harness_keras import KerasJaxBackend, KerasTorchBackend
 
@@ -50,6 +50,7 @@ def python(code, *arguments, **variables):
     [
         ("rnn", "none"),
         ("gru", "none"),
+        ("gru_reset_before", "none"),
         ("lstm", "cover"),
         pytest.param("rnn_relu", "none", marks=pytest.mark.full),
         pytest.param("gru", "cover", marks=pytest.mark.full),
@@ -62,7 +63,9 @@ def test_keras_on_torch_conforms(cell, grid):
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("cell", ["lstm", pytest.param("gru", marks=pytest.mark.full)])
+@pytest.mark.parametrize(
+    "cell", ["lstm", "gru_reset_before", pytest.param("gru", marks=pytest.mark.full)]
+)
 def test_keras_on_jax_conforms(cell):
     done = python(CHECK, "check", "--backend", "keras-jax", "--cell", cell, "--grid", "none")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -96,11 +99,11 @@ def test_a_worker_is_told_its_engine(backend):
 @pytest.mark.parametrize(
     "backend", [KerasTorchBackend(), KerasJaxBackend()], ids=lambda backend: backend.name
 )
-def test_keras_has_no_float64_and_the_core_s_gru(backend):
+def test_keras_has_no_float64_and_two_grus(backend):
     assert backend.dtypes("cpu") == ("float32",)
     model = Model(LSTM(), Inputs("token", 5), 4, 1, 5, "cross_entropy")
     trial = Trial(
         backend=backend.name, variant="layers", task="copy", cell="lstm", length=3, dtype="float64"
     )
     assert "round float64 to float32" in backend.why_unsupported(model, trial)
-    assert backend.deviation(GRU(), "layers") is None
+    assert backend.variants(GRU()) == backend.variants(ResetBeforeGRU()) == ("layers",)
