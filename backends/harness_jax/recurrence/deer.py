@@ -120,8 +120,8 @@ def _solve(cell: Cell, zx: Array, weights: Weights, state: States) -> Solution:
 
     zeros = jnp.zeros((*zx.shape[:2], start.shape[-1]), zx.dtype)
     first = evaluated(zeros, jnp.zeros((), jnp.int32))
-    given = (zx, start, *weights.values())
-    finite = jnp.stack([jnp.isfinite(part).all() for part in given]).all()
+    inputs = (zx, start, *weights.values())
+    finite = jnp.stack([jnp.isfinite(part).all() for part in inputs]).all()
     last = lax.while_loop(
         lambda guess: finite & ~guess.solved & (guess.iterations < ITERATIONS), improved, first
     )
@@ -160,17 +160,17 @@ def _backward(cell: Cell, kept: Residuals, cotangent: tuple[Array, States]) -> t
 
     _, products = recurrence.step(ops, zx, before, vectors, product)
     d_after = _state_gradients(kept, cotangent)
-    found = recurrence.gradient(ops, zx, products, before, vectors, d_after, back)
-    d_start = [filled(part, d_after[0])[0] for part in found.state]
+    gradient = recurrence.gradient(ops, zx, products, before, vectors, d_after, back)
+    d_start = [filled(part, d_after[0])[0] for part in gradient.state]
     for index, operand in enumerate(recurrence.operands):
         if operand.op == "state":
-            d_start[operand.value] += back(index, found.products[index][0])
+            d_start[operand.value] += back(index, gradient.products[index][0])
     values = recurrence.operand_values(ops, zx, products, before, vectors)
     operands = [filled(operand, d_after[0]) for operand in values]
-    d_weights = weight_gradients(cell, weights, operands, found.products)
-    d_weights |= vector_gradients(cell, weights, found.vectors)
+    d_weights = weight_gradients(cell, weights, operands, gradient.products)
+    d_weights |= vector_gradients(cell, weights, gradient.vectors)
     d_probe = None if kept.probe is None else d_after[0]
-    return found.zx, d_weights, tuple(d_start), d_probe
+    return gradient.zx, d_weights, tuple(d_start), d_probe
 
 
 def _state_gradients(kept: Residuals, cotangent: tuple[Array, States]) -> States:

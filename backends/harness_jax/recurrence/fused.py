@@ -91,45 +91,28 @@ def _activated(run: Run, zx: Array, product: Array, hidden: int) -> Array:
 def _backward(cell: Cell, residuals: Residuals, cotangent: tuple[Array, States]) -> tuple[Any, ...]:
     zx, weights, _, _, states, probe = residuals
     plan, (d_outputs, d_final) = plan_of(derive(cell)), cotangent
-    recurrence, reverse = plan.recurrence, plan.recurrence.reverse
     values = _over_time(plan, cell, residuals)
     fixed = {node: part for node, part in values.items() if node.width == "unit"}
-    new = [recurrence.graph.leaf("new", index) for index in range(len(states))]
+    new = [plan.recurrence.graph.leaf("new", index) for index in range(len(states))]
     backs = [weights[f"weight_{product.name}"].astype(zx.dtype) for product in cell.products]
 
     def retreat(d_after: States, now: tuple[Any, Array]) -> tuple[States, tuple[Any, ...]]:
         inputs, d_output = now
         d_new = (d_after[0] + d_output, *d_after[1:])
-        found = fixed | dict(zip(plan.inputs, inputs, strict=True))
-        found.update(zip(new, d_new, strict=True))
-        d_products: list[Array] = [d_output] * len(backs)
-        d_before: list[list[Array | float]] = [[] for _ in d_after]
-        for each in reverse.order:
-            if isinstance(each, Anchor):
-                total = jnp.asarray(_total(each.terms, found))
-                found[each.node] = OPS.mean(total) if each.mean else total
-                continue
-            terms = reverse.products[each.index]
-            d_product = OPS.concatenate([filled(_value(term, found), d_output) for term in terms])
-            d_products[each.index] = d_product
-            d_operand = d_product @ backs[each.index]
-            if each.state is None:
-                found[each.node] = d_operand
-            else:
-                d_before[each.state].append(d_operand)
-        emitted = tuple(found[anchor] for anchor in plan.emitted)
-        for parts, terms in zip(d_before, reverse.state, strict=True):
-            parts += [_value(term, found) for term in terms]
-        d_state = tuple(filled(_sum(parts), d_output) for parts in d_before)
-        return d_state, (tuple(d_products), emitted, None if probe is None else d_new[0])
+        work = fixed | dict(zip((*plan.inputs, *new), (*inputs, *d_new), strict=True))
+        d_before, d_products = _step_gradients(plan, work, backs, d_output)
+        emitted = tuple(work[anchor] for anchor in plan.emitted)
+        return d_before, (d_products, emitted, None if probe is None else d_new[0])
 
     inputs = tuple(values[node] for node in plan.inputs)
     d_start, (d_products, emitted, d_probe) = lax.scan(
         retreat, d_final, (inputs, d_outputs), reverse=True
     )
     values.update(zip(plan.emitted, emitted, strict=True))
-    operands = [filled(values[operand], d_outputs) for operand in recurrence.operands]
-    vectors = [filled(_total(terms, values), d_outputs) for terms in reverse.vectors]
+    operands = [filled(values[operand], d_outputs) for operand in plan.recurrence.operands]
+    vectors = [
+        filled(_total(terms, values), d_outputs) for terms in plan.recurrence.reverse.vectors
+    ]
     d_weights = weight_gradients(cell, weights, operands, d_products)
     d_weights |= vector_gradients(cell, weights, vectors)
     parts = [
@@ -140,6 +123,38 @@ def _backward(cell: Cell, residuals: Residuals, cotangent: tuple[Array, States])
     ]
     d_zx = parts[0] if len(parts) == 1 else OPS.concatenate(parts)
     return d_zx, d_weights, d_start, d_probe
+
+
+def _step_gradients(
+    plan: Plan, values: Values, backs: Sequence[Array], like: Array
+) -> tuple[States, tuple[Array, ...]]:
+    """Return the gradients of one step: of the states before it, and of the products.
+
+    Args:
+        plan: of the cell.
+        values: what the factors need, and the gradients of the new states; takes the anchors.
+        backs: the weights of the products, (n*H, H).
+        like: (B, H).
+    """
+    reverse = plan.recurrence.reverse
+    d_products: list[Array] = [like] * len(backs)
+    d_states: list[list[Array | float]] = [[] for _ in reverse.state]
+    for each in reverse.order:
+        if isinstance(each, Anchor):
+            total = jnp.asarray(_total(each.terms, values))
+            values[each.node] = OPS.mean(total) if each.mean else total
+            continue
+        terms = reverse.products[each.index]
+        d_product = OPS.concatenate([filled(_value(term, values), like) for term in terms])
+        d_products[each.index] = d_product
+        d_operand = d_product @ backs[each.index]
+        if each.state is None:
+            values[each.node] = d_operand
+        else:
+            d_states[each.state].append(d_operand)
+    for parts, pointwise in zip(d_states, reverse.state, strict=True):
+        parts += [_value(term, values) for term in pointwise]
+    return tuple(filled(_sum(parts), like) for parts in d_states), tuple(d_products)
 
 
 fused.defvjp(_forward, _backward)

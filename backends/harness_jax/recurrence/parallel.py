@@ -50,9 +50,9 @@ def _backward(cell: Cell, residuals: Residuals, cotangent: tuple[Array, States])
     after = jnp.concatenate([a[1:], jnp.zeros_like(a[:1])])  # no step follows the last
     d_h = _linear_scan(after, d_outputs.at[-1].add(d_final), reverse=True)
     vectors = own(cell, weights, zx)
-    found = derive(cell).gradient(OPS, zx, (), (before,), vectors, (d_h,), lambda *_: None)
-    d_weights = vector_gradients(cell, weights, found.vectors)
-    return found.zx, d_weights, (d_h[0] * a[0],), None if probe is None else d_h
+    gradient = derive(cell).gradient(OPS, zx, (), (before,), vectors, (d_h,), lambda *_: None)
+    d_weights = vector_gradients(cell, weights, gradient.vectors)
+    return gradient.zx, d_weights, (d_h[0] * a[0],), None if probe is None else d_h
 
 
 def _linear_scan(a: Array, b: Array, *, reverse: bool = False) -> Array:

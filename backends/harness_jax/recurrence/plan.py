@@ -68,7 +68,7 @@ class Plan:
     def __init__(self, recurrence: Recurrence) -> None:
         self.recurrence, reverse = recurrence, recurrence.reverse
         self.runs = tuple(_runs(recurrence))
-        self._known = {*recurrence.gates, *recurrence.before, *recurrence.after}
+        self._stored = {*recurrence.gates, *recurrence.before, *recurrence.after}
         needed = self._needed([*reverse.factors(), *recurrence.operands])
         self.kept_runs = tuple(run for run in self.runs if needed.issuperset(run.nodes))
         needed -= {node for run in self.kept_runs for node in run.nodes}
@@ -87,35 +87,35 @@ class Plan:
     def _needed(self, roots: Iterable[Node]) -> set[Node]:
         """Return the values of a forward step without which the roots would cost much again."""
         forwards = set(reachable([*self.recurrence.after, *self.recurrence.operands]))
-        found, seen, waiting = set[Node](), set(self._known), list(roots)
+        needed, seen, waiting = set[Node](), set(self._stored), list(roots)
         while waiting:
             node = waiting.pop()
             if node in seen:
                 continue
             seen.add(node)
             cheap = node.op != "product" and all(
-                not _over_time(argument) or argument in self._known for argument in node.args
+                not _over_time(argument) or argument in self._stored for argument in node.args
             )
             if node.op in COSTLY and _over_time(node) and node in forwards and not cheap:
-                found.add(node)
+                needed.add(node)
             else:
                 waiting += node.args
-        return found
+        return needed
 
     def _source(self, factor: Node) -> Node:
         """Return the one array that gives the factor by arithmetic, or the factor itself."""
         runs = (node for run in self.kept_runs for node in run.nodes)
-        stored = {*self._known, *self.kept, *runs}
-        found, waiting = set[Node](), [factor]
+        stored = {*self._stored, *self.kept, *runs}
+        sources, waiting = set[Node](), [factor]
         while waiting:
             node = waiting.pop()
             if node in stored:
-                found.add(node)
+                sources.add(node)
             elif node.op in COSTLY:
                 return factor
             else:
                 waiting += [argument for argument in node.args if _over_time(argument)]
-        return found.pop() if len(found) == 1 else factor
+        return sources.pop() if len(sources) == 1 else factor
 
 
 @cache

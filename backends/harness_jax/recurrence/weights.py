@@ -52,16 +52,16 @@ def weight_gradients(
         operands: per product, what it is taken of, (T, B, H).
         d_products: per product, (T, B, n*H).
     """
-    found = {}
+    gradients = {}
     for product, operand, d_product in zip(cell.products, operands, d_products, strict=True):
         weight, bias = f"weight_{product.name}", f"bias_{product.name}"
         rows, columns = (part.reshape(-1, part.shape[-1]) for part in (d_product, operand))
         # Without the barrier XLA turns this into rows.T @ columns, half as fast.
         by_column = jnp.matmul(columns.T, rows, preferred_element_type=weights[weight].dtype)
-        found[weight] = barred(by_column).T
+        gradients[weight] = barred(by_column).T
         if bias in weights:
-            found[bias] = rows.sum(0, dtype=weights[bias].dtype)
-    return found
+            gradients[bias] = rows.sum(0, dtype=weights[bias].dtype)
+    return gradients
 
 
 def vector_gradients(
