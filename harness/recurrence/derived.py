@@ -144,7 +144,8 @@ class Recurrence:
             first, *rest = [value(term) for term in terms]
             for part in rest:
                 first = first + part
-            return first
+            narrow = all(term.is_narrow for term in terms)
+            return zeros + first if narrow else first
 
         def joined(row: Sequence[Term | None]) -> Tensor:
             parts = [zeros if term is None else zeros + value(term) for term in row]
@@ -177,8 +178,11 @@ class Recurrence:
         if len(terms) != 1 or terms[0].anchor.op != "new":
             return None
         a = terms[0].factor
+        steps = [node for node in reachable(self.after) if node.op == "positive"]  # of slope 0
+        if any(node.op == "state" for node in reachable([a, *steps])):
+            return None
         (b,) = substituted(self.graph, self.after, {self.before[0]: zero})
-        return None if any(node.op == "state" for node in reachable([a, b])) else (a, b)
+        return a, b
 
     def coefficients(self, ops: Ops, zx: Tensor, own: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """Return a and b of ``linear``, each (..., H), for zx (..., G*H).
@@ -196,8 +200,14 @@ class Recurrence:
 
     @cached_property
     def digest(self) -> str:
-        """A hash of the equations and of what ``Reverse`` makes of them."""
-        content = [self.listing(), repr(sorted(self.merged.items()))]
+        """A hash of the equations, whatever their spelling, and the names of cell and gates."""
+        roots = [*self.after, *self.operands]
+        content = [
+            *(f"{n.index} {n.op} {[a.index for a in n.args]} {n.value}" for n in reachable(roots)),
+            *(f"root {node.index}" for node in roots),
+            *(f"pieces {[node.index for node in pieces]}" for pieces in self.pieces),
+            f"{len(self.gates)} gates, vectors {self.cell.vectors}, products {self.cell.products}",
+        ]
         return hashlib.sha256("\n".join(content).encode()).hexdigest()
 
     def label(self, node: Node) -> str:

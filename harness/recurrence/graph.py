@@ -9,6 +9,7 @@ A node is an array of one of four widths: a constant, one number per unit (H,), 
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -30,6 +31,8 @@ UNARY: Mapping[str, Callable[[float], float]] = {  # on constants
 }
 # Values that no arithmetic gives: the first argument of ``Graph.leaf``.
 LEAVES = ("zx", "state", "vector", "new", "back", "anchor")
+RANKS = {op: rank for rank, op in enumerate(("constant", *LEAVES, "product"))}
+COMMUTATIVE = ("sum", "times")
 
 
 @dataclass(frozen=True, eq=False)
@@ -191,6 +194,62 @@ def substituted(graph: Graph, roots: Sequence[Node], values: Mapping[Node, Node]
             values[node] if node in values else graph.again(node, [new[a] for a in node.args])
         )
     return [new[root] for root in roots]
+
+
+def canonical(
+    graph: Graph, leaves: Sequence[Node], roots: Sequence[Node], counts: Sequence[int]
+) -> list[Node]:
+    """Return the roots made anew in ``graph``: alike for all spellings of the same equations.
+
+    The terms of sums and the factors of products are in one order, and so are the nodes.
+
+    Args:
+        graph: empty.
+        leaves: made first, in this order.
+        roots: in another graph.
+        counts: of each learnt product, its number of pieces.
+    """
+    keys = _keys(reachable(roots))
+    new = {leaf: graph.leaf(leaf.op, leaf.value, leaf.width) for leaf in leaves}
+
+    def copied(node: Node) -> Node:
+        if node in new:
+            return new[node]
+        coefficients = dict(zip(node.args, node.value[0], strict=True)) if node.op == "sum" else {}
+        args = sorted(node.args, key=keys.__getitem__) if node.op in COMMUTATIVE else node.args
+        copies = [copied(argument) for argument in args]
+        if node.op == "sum":
+            terms = [(coefficients[old], copy) for old, copy in zip(args, copies, strict=True)]
+            new[node] = graph.sum(terms, node.value[1])
+        elif node.op == "product":
+            index, piece = node.value
+            new[node] = [graph.product(copies[0], index, at) for at in range(counts[index])][piece]
+        else:
+            new[node] = graph.again(node, copies)
+        return new[node]
+
+    return [copied(root) for root in roots]
+
+
+def _keys(nodes: Sequence[Node]) -> dict[Node, tuple[Any, ...]]:
+    """Return what orders nodes whatever their place: depth, leaves, operation, a hash of all."""
+    keys: dict[Node, tuple[Any, ...]] = {}
+    for node in nodes:
+        args = [keys[argument] for argument in node.args]
+        if node.op == "sum":
+            terms = sorted(zip(args, node.value[0], strict=True))
+            content = repr([(key[-1], coefficient) for key, coefficient in terms] + [node.value[1]])
+        else:
+            ordered = sorted(args) if node.op == "times" else args
+            content = repr([node.value, *(key[-1] for key in ordered)])
+        is_leaf = node.op in RANKS
+        leaves = (
+            {(RANKS[node.op], node.value)} if is_leaf else {each for key in args for each in key[1]}
+        )
+        depth = 1 + max((key[0] for key in args), default=-1)
+        digest = hashlib.sha256(f"{node.op} {content}".encode()).hexdigest()
+        keys[node] = (depth, tuple(sorted(leaves)), node.op, digest)
+    return keys
 
 
 def shared(graph: Graph, roots: Sequence[Node], fixed: Sequence[Node]) -> list[Node]:

@@ -24,6 +24,12 @@ class Term:
     anchor: Node
     factor: Node
 
+    @property
+    def is_narrow(self) -> bool:
+        """Whether it has one number per sequence, (B, 1), for all units."""
+        wide = {self.anchor.width, self.factor.width} - {"constant", "sequence"}
+        return not wide
+
 
 @dataclass(frozen=True)
 class Anchor:

@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 from harness.contract import Cell, HarnessError, Ops, UnsupportedError, uses_old_step
 from harness.contract.wording import error_text
-from harness.recurrence.graph import Graph, Node
+from harness.recurrence.graph import Graph, Node, canonical
 
 
 class UntraceableError(Exception):
@@ -156,7 +156,7 @@ class TraceOps(Ops):
             raise UntraceableError(
                 f"ops.product({name!r}) is taken twice: keep its value, or declare another product"
             )
-        node = self.single(operand, "ops.product")
+        node = self.single(operand, "the operand of ops.product")
         index = names.index(name)
         self.operands[name] = node
         count = len(self._cell.products[index].gates or self._cell.gates)
@@ -194,7 +194,11 @@ class TraceOps(Ops):
         """Return the node of an array of H units."""
         pieces = symbol(self._graph, x).pieces
         if len(pieces) != 1:
-            raise UntraceableError(f"{where} takes an array of H units, not of {len(pieces)} H")
+            raise UntraceableError(f"{where} is an array of H units, not of {len(pieces)} H")
+        if pieces[0].width != "both":
+            raise UntraceableError(
+                f"{where} has a value per sequence and unit: compute it from zx or a state"
+            )
         return pieces[0]
 
     def _unary(self, op: str, x: Symbol | float) -> Symbol:
@@ -274,7 +278,13 @@ def trace(cell: Cell) -> Trace:
     except Exception as error:
         problem = f"step raised {error_text(error)}; it has its arguments, numbers and ops"
         raise UnsupportedError(f"cell {cell.name!r}: {problem}{_line(error, cell)}") from error
-    return Trace(graph, new, tuple(ops.operands[each.name] for each in cell.products))
+    counts = [len(product.gates or cell.gates) for product in cell.products]
+    operands = [ops.operands[product.name] for product in cell.products]
+    leaves = [*gates, *(node for each in (*states, *own) for node in each.pieces)]
+    graph = Graph()
+    # The states from last to first: h is mostly computed from the others.
+    roots = canonical(graph, leaves, [*operands, *reversed(new)], counts)
+    return Trace(graph, tuple(reversed(roots[len(operands) :])), tuple(roots[: len(operands)]))
 
 
 def _checked(ops: TraceOps, cell: Cell, results: Any) -> tuple[Node, ...]:
@@ -313,12 +323,13 @@ def step_of(cell: Cell) -> Callable[[Any, Any, tuple[Any, ...], tuple[Any, ...]]
 
 
 def _line(error: BaseException, cell: Cell) -> str:
-    """Return where in the cell's code the error arose; if nowhere there, where ``step`` begins."""
-    own = {__file__, inspect.getfile(Graph), inspect.getfile(Ops)}
-    frames = [
-        each for each in traceback.extract_tb(error.__traceback__) if each.filename not in own
+    """Return the line of the cell's code at which the error arose, or that where it begins."""
+    steps = [
+        inspect.unwrap(vars(each)["step"]) for each in type(cell).__mro__ if "step" in vars(each)
     ]
+    files = {step.__code__.co_filename for step in steps} - {inspect.getfile(Cell)}
+    frames = [each for each in traceback.extract_tb(error.__traceback__) if each.filename in files]
     if frames:
         return f" ({frames[-1].filename}, line {frames[-1].lineno}: {frames[-1].line})"
-    code = inspect.unwrap(cell.step).__code__
+    code = steps[0].__code__
     return f" ({code.co_filename}, line {code.co_firstlineno}: {code.co_name})"
