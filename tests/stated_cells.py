@@ -1,23 +1,120 @@
-"""A cell from a function of (ops, zx, state, own), for tests of the derivation."""
+"""Cells that only their step states: vectors, inner products, several states, a reduction."""
 
-from functools import wraps
-
-from harness.contract import Cell
+from harness.contract import Cell, Product
 
 
-def stated(step, gates=("a", "b"), states=("h",), products=(), vectors=(), name="stated"):
-    """Return a cell with this step."""
+class Leaky(Cell):
+    """A pointwise path through h, pieces added crosswise, a second state."""
 
-    @wraps(step)
-    def method(self, *arguments):
-        return step(*arguments)
+    name, gates, states = "leaky", ("a", "b"), ("h", "s")
 
-    attributes = {
-        "name": name,
-        "gates": gates,
-        "states": states,
-        "products": products,
-        "vectors": vectors,
-        "step": method,
-    }
-    return type("Stated", (Cell,), attributes)()
+    def step(self, ops, zx, state, own):
+        (xa, xb), (ha, hb) = ops.split(zx, 2), ops.split(ops.product("hh", state.h), 2)
+        s = ops.sigmoid(xa) * state.s + ops.tanh(hb)
+        return 0.5 * state.h + s * ops.tanh(ha + xb), s
+
+
+class Peephole(Cell):
+    """The gates also see the cell state (Gers & Schmidhuber 2000)."""
+
+    name, gates, states = "peephole", ("i", "f", "g", "o"), ("h", "c")
+    vectors = ("peephole_i", "peephole_f", "peephole_o")
+
+    def step(self, ops, zx, state, own):
+        z_i, z_f, z_g, z_o = ops.split(zx + ops.product("hh", state.h), 4)
+        i = ops.sigmoid(z_i + own.peephole_i * state.c)
+        f = ops.sigmoid(z_f + own.peephole_f * state.c)
+        c = f * state.c + i * ops.tanh(z_g)
+        return ops.sigmoid(z_o + own.peephole_o * c) * ops.tanh(c), c
+
+
+class ResetBefore(Cell):
+    """The GRU whose reset gate acts on the state itself (Cho et al. 2014)."""
+
+    name, gates = "reset_before", ("r", "z", "n")
+    products = (Product("hh", ("r", "z")), Product("hn", ("n",), bias=False))
+
+    def step(self, ops, zx, state, own):
+        (x_r, x_z, x_n), (h_r, h_z) = ops.split(zx, 3), ops.split(ops.product("hh", state.h), 2)
+        n = ops.tanh(x_n + ops.product("hn", ops.sigmoid(x_r + h_r) * state.h))
+        z = ops.sigmoid(x_z + h_z)
+        return (n + z * (state.h - n),)
+
+
+class Independent(Cell):
+    """Each unit sees itself alone (Li et al. 2018)."""
+
+    name, gates, products, vectors = "independent", ("z",), (), ("u",)
+
+    def step(self, ops, zx, state, own):
+        return (ops.relu(zx + own.u * state.h),)
+
+
+class LearntLeak(Cell):
+    """A leak of each unit's own."""
+
+    name, gates, vectors = "learnt_leak", ("z",), ("leak",)
+
+    def step(self, ops, zx, state, own):
+        a = ops.sigmoid(own.leak)
+        return ((1 - a) * state.h + a * ops.tanh(zx + ops.product("hh", state.h)),)
+
+
+class SimpleUnit(Cell):
+    """No product with the state; h itself is not read (Lei et al. 2018)."""
+
+    name, gates, states = "simple_unit", ("f", "r", "c", "s"), ("h", "c")
+    products, vectors = (), ("v_f", "v_r")
+
+    def step(self, ops, zx, state, own):
+        x_f, x_r, x_c, x_s = ops.split(zx, 4)
+        f, r = ops.sigmoid(x_f + own.v_f * state.c), ops.sigmoid(x_r + own.v_r * state.c)
+        c = f * state.c + (1 - f) * x_c
+        return r * c + (1 - r) * x_s, c
+
+
+class Diagonal(Cell):
+    """Linear, with eigenvalues of both signs."""
+
+    name, gates, products = "diagonal", ("a", "b"), ()
+
+    def step(self, ops, zx, state, own):
+        z_a, z_b = ops.split(zx, 2)
+        return (ops.tanh(4 * z_a) * state.h + z_b,)
+
+
+class Normalised(Cell):
+    """Layer norm of the recurrent product and of the state."""
+
+    name, gates, vectors = "normalised", ("z",), ("scale",)
+
+    def step(self, ops, zx, state, own):
+        z = zx + own.scale * ops.normalise(ops.product("hh", state.h))
+        return (ops.tanh(z) + 0.1 * ops.mean(state.h),)
+
+
+class Wide(Cell):
+    """Five gates, three states, two products one after the other, and every operation."""
+
+    name, gates, states = "wide", ("a", "b", "c", "d", "e"), ("h", "c", "m")
+    products = (Product("hh", ("a", "b", "c")), Product("mm"), Product("cc", ("d",), bias=False))
+    vectors = ("p", "q")
+
+    def step(self, ops, zx, state, own):
+        a, b, c, d, e = ops.split(zx, 5)
+        h_a, h_b, h_c = ops.split(ops.product("hh", state.h), 3)
+        m_a, m_b, m_c, m_d, m_e = ops.split(ops.product("mm", state.m * ops.sigmoid(a + h_a)), 5)
+        m = ops.maximum(ops.log(1.5 + ops.absolute(b + m_b)), own.p * state.m) - 0.1 * m_e
+        new_c = ops.exp(-ops.softplus(h_b + m_c)) * state.c + ops.sqrt(1 + c * c) * ops.tanh(m_a)
+        d = d + ops.product("cc", new_c) / (2 + ops.sigmoid(own.q))
+        h = ops.relu(e + h_c) * 0.3 + ops.tanh(d - m_d) * own.q - 2.0 * ops.mean(state.c)
+        return h, new_c, m
+
+
+CELLS = {
+    kind.name: kind()
+    for kind in (
+        Leaky, Peephole, ResetBefore, Independent, LearntLeak, SimpleUnit, Diagonal, Normalised,
+        Wide,
+    )
+}  # fmt: skip

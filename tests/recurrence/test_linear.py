@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 
+from cell_of import stated
 from harness.cells.operations import OPS
 from harness.contract import Product, UnsupportedError
 from harness.recurrence import derive
 from random_cells import random_cells
-from stated_cells import stated
 
 B, H = 3, 4
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cell_of import stated
 from harness.cells import LSTM
 from harness.contract import Cell, Product, UnsupportedError
 from harness.recurrence import derive
-from stated_cells import stated
 
 HH = (Product(),)
 LIST = []

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 
+from cell_of import stated
 from harness.contract import Product, UnsupportedError
 from harness.recurrence import derive
 from random_cells import BINARY, RandomCell, random_cells
-from stated_cells import stated
 
 HH = (Product(),)
 
