@@ -186,12 +186,19 @@ def stated_gradient(cell: Cell, label: str, hidden: int) -> Function | None:
 
     ``step_gradient(ops, zx, zh, state, new_state, d_new_state)`` returns d_zx, d_zh and d_state, a
     tuple. Engines never call it.
+
+    Raises:
+        PluginError: it has no place for what the cell learns besides the product ``hh`` of h.
     """
     by_hand: Any = getattr(cell, "step_gradient", None)
-    function = step_function(cell, label, hidden)
-    if by_hand is None or cell.vectors or len(cell.products) > 1:
+    if by_hand is None:
         return None
-    count = len(cell.products)
+    function, count = step_function(cell, label, hidden), len(cell.products)
+    if cell.vectors or count > 1 or len(function.results) > len(cell.states):
+        raise PluginError(
+            f"{label}: step_gradient cannot be compared, because the cell learns more than the "
+            "product hh of h. Delete it: the gradient is derived from step"
+        )
 
     def backwards(arguments: Arrays, values: Arrays, cotangents: Arrays) -> Any:
         zh = arguments[1] if count else None

@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
-from harness.cells import GRU, LSTM, RNN, MinGRU, MinLSTM, ReluRNN
+from harness.cells import (
+    GRU,
+    LSTM,
+    RNN,
+    SRU,
+    MinGRU,
+    MinLSTM,
+    PeepholeLSTM,
+    ReluRNN,
+    ResetBeforeGRU,
+)
 from harness.contract import Backend, BrokenAnswerError, Cell, Dtype, Missing
 from harness.plugins import query
 from harness.testing.backend import (
@@ -65,7 +75,9 @@ VARIANT_CHECKS: tuple[Callable[[Bench], None], ...] = (
     verification.a_block_of_steps_takes_as_long_as_it_says,
 )
 # Cells that together ask of an engine all that the cells of the harness do.
-CELLS: tuple[Cell, ...] = (RNN(), ReluRNN(), LSTM(), GRU(), MinGRU(), MinLSTM())
+CELLS: tuple[Cell, ...] = (
+    RNN(), ReluRNN(), LSTM(), GRU(), MinGRU(), MinLSTM(), PeepholeLSTM(), ResetBeforeGRU(), SRU(),
+)  # fmt: skip
 # Checks against the cell's equations themselves; a variant with a deviation skips them.
 EQUATIONS = {
     gradients.loss_and_outputs_follow_the_equations,
