@@ -89,7 +89,15 @@ def test_of_the_core_only_what_a_worker_runs_counts():
         "version.py",
     } <= counted
     rooms = {name.partition("/")[0] for name in counted}
-    assert rooms == {"cells", "contract", "execute", "measure", "plugins", "recurrence", "version.py"}
+    assert rooms == {
+        "cells",
+        "contract",
+        "execute",
+        "measure",
+        "plugins",
+        "recurrence",
+        "version.py",
+    }
     others = {"measure/machine/diagnostics.py", "execute/slots.py", "execute/settings.py"}
     assert not others & counted
 
