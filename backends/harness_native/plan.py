@@ -7,17 +7,15 @@ begins with the gradients of the new states; an inner product cuts there as well
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import pairwise
-from weakref import WeakKeyDictionary
 
 from harness.contract import Cell, UnsupportedError
 from harness.recurrence import Anchor, Node, Recurrence, Term, derive, reachable
+from harness_native.keep import MOST, keep
 
-SLOW = {"sigmoid", "tanh", "exp", "log", "softplus", "sqrt", "divide"}
-MOST = 32  # as in kernel.h
 MOST_VECTORS = 4
 
 
@@ -63,10 +61,8 @@ class Plan:
             if isinstance(each, Anchor)
         }
         self._stages: dict[Node, int] = {}
-        self._free: dict[Node, bool] = {}
-        self._forward = set(reachable([*self.after, *self.operands]))
         self.kept: dict[Node, int] = {}
-        self._keep()
+        keep(self)
 
     # Forwards.
 
@@ -220,7 +216,7 @@ class Plan:
                     anchors[term.anchor] = None
         return tuple(anchors)
 
-    # What is kept.
+    # Values kept.
 
     @cached_property
     def extra(self) -> int:
@@ -233,131 +229,10 @@ class Plan:
             return True
         return node in self.kept or self._results_hold(node)
 
-    def _keep(self) -> None:
-        """Find the values to keep, then a place for each."""
-        wanted: list[Node] = []
-        self._cross_all()
-        for term in self._all_terms():
-            self._need(term.factor, wanted)
-        for node in wanted:
-            if not self._computable(node):
-                self.kept[node] = -1
-        self._cross_all()
-        self._give_slots()
-
-    def _cross_all(self) -> None:
-        for stage in reversed(range(1, self.stages)):
-            self._cross(self.results(stage), stage)
-
-    def _all_terms(self) -> Iterator[Term]:
+    def all_terms(self) -> Iterator[Term]:
+        """Yield every term of the reverse."""
         for row in (self.zx, *self.products, *self.state, *self.vectors, *self.anchors.values()):
             yield from (term for term in row if term is not None)
-
-    def _cross(self, roots: Iterable[Node], stage: int) -> None:
-        """Keep what a stage needs of the stages before it."""
-        for node in roots:
-            if self.in_memory(node, stage):
-                continue
-            earlier = self.stage_of(node) < stage and not self._is_free(node)
-            if earlier and (node.op == "product" or node.op in SLOW):
-                self.kept[node] = -1
-            else:
-                self._cross(node.args, stage)
-
-    def _is_free(self, node: Node) -> bool:
-        """Say whether a value depends on no product."""
-        if node not in self._free:
-            self._free[node] = node.op != "product" and all(map(self._is_free, node.args))
-        return self._free[node]
-
-    def _need(self, node: Node, cheap: list[Node]) -> None:
-        """Keep the leaves and the slow functions that the reverse reads; list the cheap sums."""
-        if self.is_kept(node) or node in cheap:
-            return
-        if node in self._forward:
-            if node.op in {"zx", "product"} or (node.op in SLOW and not self._computable(node)):
-                self.kept[node] = -1
-                return
-            if any(argument.op in {"zx", "product"} for argument in node.args):
-                cheap.append(node)
-                return
-        for argument in node.args:
-            self._need(argument, cheap)
-
-    def _computable(self, node: Node) -> bool:
-        """Say whether the reverse can compute a value of the step from what it has."""
-        if self.is_kept(node):
-            return True
-        return bool(node.args) and node.op != "product" and all(map(self._computable, node.args))
-
-    def _give_slots(self) -> None:
-        """Give each kept value a gate's place: its own, another, or else an array."""
-        gates = len(self.recurrence.gates)
-        fits = {
-            node: [g for g in self._by_nearness(node) if self._fits(node, g)] for node in self.kept
-        }
-        owner: dict[int, Node] = {}
-
-        def placed(node: Node, tried: set[int]) -> bool:
-            for gate in fits[node]:
-                if gate not in tried:
-                    tried.add(gate)
-                    if gate not in owner or placed(owner[gate], tried):
-                        owner[gate] = node
-                        return True
-            return False
-
-        for node in self.kept:
-            placed(node, set())
-        slots = {node: gate for gate, node in owner.items()}
-        rest = iter(range(gates, gates + len(self.kept)))
-        self.kept = {node: slots.get(node, -1) for node in self.kept}
-        self.kept = {node: next(rest) if at < 0 else at for node, at in self.kept.items()}
-        self.kept = dict(sorted(self.kept.items(), key=lambda item: item[1]))
-        if self.extra > MOST:
-            raise UnsupportedError(
-                f"{self.recurrence.cell.name} keeps {self.extra} values, too many"
-            )
-
-    def _by_nearness(self, node: Node) -> list[int]:
-        """Return the gates, those that a value comes from first."""
-        gate_of = {piece: gate for gate, piece in self.recurrence.merged.items()}
-        near: dict[int, None] = {}
-        waiting = [node]
-        while waiting:
-            each = waiting.pop(0)
-            if each.op == "zx":
-                near[each.value] = None
-            elif each.op == "product":
-                if each.value in gate_of:
-                    near[gate_of[each.value]] = None
-            elif each is node or each not in self.kept:
-                waiting += each.args
-        return [*near, *(g for g in range(len(self.recurrence.gates)) if g not in near)]
-
-    def _fits(self, node: Node, gate: int) -> bool:
-        """Say whether zx of a gate is read before a value takes its place, and d_zx comes after."""
-        return self._last_read(gate) <= self.stage_of(node) and self._last_use(
-            node
-        ) <= self.reverse_stage(self.zx[gate])
-
-    def _last_read(self, gate: int) -> int:
-        """Return the last stage forwards that reads zx of a gate."""
-        if gate in self.recurrence.merged:
-            return self.product_stage(self.recurrence.merged[gate][0])
-        leaf, stages = self.recurrence.gates[gate], range(self.stages)
-        return max((stage for stage in stages if leaf in self._reads(stage)), default=0)
-
-    def _reads(self, stage: int) -> set[Node]:
-        return self.needed(self.results(stage), lambda node: self.in_memory(node, stage))
-
-    def _last_use(self, node: Node) -> int:
-        """Return the last stage backwards that reads a kept value."""
-        last = 0
-        for stage in range(self.reverse_stages):
-            factors = [term.factor for term in self.terms_at(stage)]
-            last = stage if node in self.needed(factors, self.is_kept) else last
-        return last
 
     def needed(self, roots: Sequence[Node], stop: Callable[[Node], bool]) -> set[Node]:
         """Return the roots and what they are computed from, up to values where ``stop`` holds."""
@@ -393,19 +268,16 @@ class Plan:
         return None if term is None else self._some(term)
 
 
-_plans: WeakKeyDictionary[Recurrence, Plan] = WeakKeyDictionary()
-
-
 def plan_of(cell: Cell) -> Plan:
     """Return the plan of a cell, made once per process.
 
     Raises:
         UnsupportedError: the kernel cannot run the cell; the message says why.
     """
-    recurrence = derive(cell)
-    if recurrence not in _plans:
-        _plans[recurrence] = Plan(recurrence)
-    return _plans[recurrence]
+    return _planned(derive(cell))
+
+
+_planned = lru_cache(maxsize=64)(Plan)
 
 
 def _refusal(recurrence: Recurrence) -> str | None:

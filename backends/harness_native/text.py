@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Callable, Iterable, Sequence
 
 from harness.recurrence import Node, infix
-from harness_native.plan import SLOW
+from harness_native.keep import SLOW
 
 TILE_ARGUMENTS = "AT_TILE"  # see driver.h
 HIDDEN = "ptrdiff_t hidden = range->hidden;"

@@ -113,8 +113,9 @@ class Recurrence(ABC):
 
 def is_sum_with_zx(derived: Derived, index: int) -> bool:
     """Say whether the cell reads product ``index`` only in sums of each piece with zx's."""
-    pieces = range(len(derived.gates))
-    return all(derived.merged.get(piece) == (index, piece) for piece in pieces)
+    pieces = range(len(derived.pieces[index]))
+    alike = all(derived.merged.get(piece) == (index, piece) for piece in pieces)
+    return alike and len(pieces) == len(derived.gates)
 
 
 def joint_bias(derived: Derived, weights: Weights) -> Array:
