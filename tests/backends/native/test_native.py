@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, assume, given, settings
 
 import harness_native
 from harness.cells import GRU, LSTM, RNN, MinGRU
@@ -23,11 +24,12 @@ from harness_numpy.native import NativeRecurrence, address, library
 from harness_numpy.recurrence.layer import Shape, Stepwise
 from harness_torch.backend import TorchBackend
 from native_cells import CELLS, Normalised
+from random_cells import random_cells
 
 pytestmark = pytest.mark.skipif(bool(harness_native.native_missing()), reason="no C compiler here")
 
 # Relative to the largest element; sums over T steps of unit weights.
-TOLERANCE = {"float32": 5e-5, "float64": 1e-11}
+TOLERANCE = {"float32": 5e-5, "float64": 1e-11, "random": 1e-9}
 each_cell = pytest.mark.parametrize("cell", CELLS, ids=lambda cell: cell.name)
 
 
@@ -88,6 +90,27 @@ def test_a_layer_and_its_reverse_are_those_of_the_equations(cell, dtype):
     for steps, batch, hidden in sizes:
         expected = layer(Stepwise, cell, Shape(steps, batch, hidden, "float64"))
         agree(layer(NativeRecurrence, cell, Shape(steps, batch, hidden, dtype)), expected, dtype)
+
+
+def agrees_on_random_cells(count):
+    @settings(max_examples=count, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(random_cells())
+    def agrees(cell):
+        assume(harness_native.native_runs(cell))
+        expected = layer(Stepwise, cell, Shape(4, 7, 19, "float64"))
+        assume(all(np.abs(value).max() < 1e8 for value in expected.values()))
+        agree(layer(NativeRecurrence, cell, Shape(4, 7, 19, "float64", 2)), expected, "random")
+
+    agrees()
+
+
+def test_random_cells_agree_with_their_equations():
+    agrees_on_random_cells(4)  # each takes a second to build
+
+
+@pytest.mark.full
+def test_many_random_cells_agree_with_their_equations():
+    agrees_on_random_cells(100)
 
 
 @each_cell
