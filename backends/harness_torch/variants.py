@@ -147,8 +147,8 @@ def _not_native(model: Model, device: str, dtype: Dtype) -> str | None:
 
 
 # ``library``: ``torch.nn.RNN``, ``LSTM`` or ``GRU`` (oneDNN or cuDNN underneath). ``loop``: the
-# cell's ``step`` under autograd. ``fused``: hand-derived BPTT, with tuned kernels for the cells of
-# the harness. ``parallel``: all time steps at once by an associative scan. ``compiled``:
+# cell's ``step`` under autograd. ``fused``: BPTT derived from the step, written as a kernel of few
+# operations. ``parallel``: all time steps at once by an associative scan. ``compiled``:
 # ``torch.compile`` of a few time steps. ``native``: the C kernel of ``harness_native``.
 VARIANTS: Mapping[str, Variant] = {  # the plainest first
     "library": Variant(_library, _in_library, _not_in_library, library_layers=True),

@@ -20,6 +20,7 @@ Width = Literal["constant", "unit", "sequence", "both"]
 UNARY: Mapping[str, Callable[[float], float]] = {  # on constants
     "sigmoid": lambda x: 1 / (1 + math.exp(-x)) if x >= 0 else math.exp(x) / (1 + math.exp(x)),
     "tanh": math.tanh,
+    "tanh_half": lambda x: math.tanh(0.5 * x),  # an engine's own: 2 sigmoid(x) - 1
     "relu": lambda x: max(x, 0.0),
     "exp": math.exp,
     "log": math.log,

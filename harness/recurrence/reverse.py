@@ -158,6 +158,7 @@ def _quotient(above: float, *, of_value: bool = False) -> Slope:
 SLOPES: dict[str, Slope] = {  # of y = f(x); those not here are 0
     "sigmoid": lambda graph, y, _: graph.times(y, graph.sum([(-1.0, y)], 1.0)),
     "tanh": lambda graph, y, _: graph.sum([(-1.0, graph.times(y, y))], 1.0),
+    "tanh_half": lambda graph, y, _: graph.sum([(-0.5, graph.times(y, y))], 0.5),
     "relu": _one_of("positive", of_value=True),
     "exp": lambda _graph, y, _: y,
     "log": _quotient(1.0),

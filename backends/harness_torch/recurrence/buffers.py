@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 
 import torch
 from torch import Tensor
@@ -13,7 +13,9 @@ class Buffers:
 
     def __init__(self) -> None:
         self._tensors: dict[str, Tensor] = {}
-        self._steps: dict[str, dict[str, tuple[Tensor, ...]]] = {}
+        self._steps: dict[str, tuple[Tensor, ...]] = {}
+        self._parts: dict[str, dict[Hashable, Tensor]] = {}
+        self.changes = 0  # how often a tensor was made
 
     def get(self, name: str, shape: tuple[int, ...], like: Tensor) -> Tensor:
         """Return the tensor ``name`` of ``shape``, of the dtype and device of ``like``."""
@@ -25,26 +27,23 @@ class Buffers:
             or kept.device != like.device
         ):
             kept = torch.empty(shape, dtype=like.dtype, device=like.device)
-            self._tensors[name], self._steps[name] = kept, {}
+            self.changes += 1
+            self._tensors[name], self._parts[name] = kept, {}
+            self._steps.pop(name, None)
         return kept
 
     def __getitem__(self, name: str) -> Tensor:
         return self._tensors[name]
 
-    def steps(
-        self, name: str, part: str = "", view: Callable[[Tensor], Tensor] | None = None
-    ) -> tuple[Tensor, ...]:
-        """Return ``name``, or ``view`` of it, by its first axis; made once under ``part``."""
-        kept = self._steps[name]
+    def steps(self, name: str) -> tuple[Tensor, ...]:
+        """Return ``name`` by its first axis; made once."""
+        if name not in self._steps:
+            self._steps[name] = self._tensors[name].unbind(0)
+        return self._steps[name]
+
+    def part(self, name: str, part: Hashable, view: Callable[[Tensor], Tensor]) -> Tensor:
+        """Return ``view`` of ``name``; made once under ``part``."""
+        kept = self._parts[name]
         if part not in kept:
-            tensor = self._tensors[name]
-            kept[part] = (tensor if view is None else view(tensor)).unbind(0)
+            kept[part] = view(self._tensors[name])
         return kept[part]
-
-    def gates(self, name: str, count: int) -> list[tuple[Tensor, ...]]:
-        """Return the views by time step of each of ``count`` equal parts of the last axis."""
-
-        def view(gate: int) -> Callable[[Tensor], Tensor]:
-            return lambda whole: whole.chunk(count, -1)[gate]
-
-        return [self.steps(name, f"{gate}/{count}", view(gate)) for gate in range(count)]

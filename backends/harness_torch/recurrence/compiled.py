@@ -72,8 +72,8 @@ class CompiledKernel:
         self._chunks, learnt = [], (self._weights, biases, self._own)
         for zx in _chunks(self.buffers["zx"]):
             program = _program(_forward, self._recurrence, tuple(zx.shape))
-            states, found = program(self._recurrence, zx, state, *learnt)
-            self._chunks.append((zx, found, state, states))
+            states, products = program(self._recurrence, zx, state, *learnt)
+            self._chunks.append((zx, products, state, states))
             state = tuple(part[-1] for part in states)
         hidden = torch.cat([states[0] for _, _, _, states in self._chunks])
         return hidden, tuple(part.clone() for part in state)
@@ -83,10 +83,10 @@ class CompiledKernel:
         rows, d_state = [], d_final
         for kept, direct in zip(reversed(self._chunks), reversed(_chunks(d_hidden)), strict=True):
             program = _program(_backward, self._recurrence, tuple(direct.shape))
-            *found, d_state = program(
+            *parts, d_state = program(
                 self._recurrence, *kept, direct, d_state, self._weights, self._own
             )
-            rows.append(found)
+            rows.append(parts)
         hidden, d_zx, d_products, d_vectors, operands = zip(*rows[::-1], strict=True)
         whole = [
             tuple(map(torch.cat, zip(*parts, strict=True))) for parts in (operands, d_products)
@@ -112,14 +112,14 @@ def _forward(
     own: States,
 ) -> tuple[States, States]:
     """Return each state after every step and each product, (steps, B, ...)."""
-    states, found = [], []
+    states, by_step = [], []
     for zx_t in zx.unbind(0):
         state, products = recurrence.step(
             OPS, zx_t, state, own, lambda index, x: linear(x, weights[index], biases[index])
         )
         states.append(state)
-        found.append(products)
-    return _stacked(states), _stacked(found)
+        by_step.append(products)
+    return _stacked(states), _stacked(by_step)
 
 
 def _backward(
@@ -138,16 +138,16 @@ def _backward(
     for t in reversed(range(len(zx))):
         before = tuple(part[t - 1] for part in states) if t else state
         d_state = (d_state[0] + direct[t], *d_state[1:])
-        given = (zx[t], tuple(part[t] for part in products), before, own)
-        found = recurrence.gradient(
-            OPS, *given, d_state, lambda index, d_product: d_product @ weights[index]
+        values = (zx[t], tuple(part[t] for part in products), before, own)
+        gradient = recurrence.gradient(
+            OPS, *values, d_state, lambda index, d_product: d_product @ weights[index]
         )
         totals.append(d_state[0])
-        d_zx.append(found.zx)
-        d_products.append(found.products)
-        d_vectors.append(found.vectors)
-        operands.append(recurrence.operand_values(OPS, *given))
-        d_state = with_products(recurrence, found.state, found.products, weights, d_state[0])
+        d_zx.append(gradient.zx)
+        d_products.append(gradient.products)
+        d_vectors.append(gradient.vectors)
+        operands.append(recurrence.operand_values(OPS, *values))
+        d_state = with_products(recurrence, gradient.state, gradient.products, weights, d_state[0])
     return (
         torch.stack(totals[::-1]),
         torch.stack(d_zx[::-1]),

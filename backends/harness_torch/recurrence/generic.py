@@ -50,16 +50,16 @@ class GenericKernel:
         for t in reversed(range(len(d_hidden))):
             d_state = (d_state[0] + d_hidden[t], *d_state[1:])
             totals.append(d_state[0])
-            found = self._recurrence.gradient(
+            gradient = self._recurrence.gradient(
                 OPS, self._zx[t], self._products[t], self._states[t], self._own, d_state,
                 lambda index, d_product: d_product @ weights[index],
             )  # fmt: skip
-            d_zx.append(found.zx)
-            d_products.append(found.products)
+            d_zx.append(gradient.zx)
+            d_products.append(gradient.products)
             d_state = with_products(
-                self._recurrence, found.state, found.products, weights, d_state[0]
+                self._recurrence, gradient.state, gradient.products, weights, d_state[0]
             )
-            d_vectors = [a + b for a, b in zip(d_vectors, found.vectors, strict=True)]
+            d_vectors = [a + b for a, b in zip(d_vectors, gradient.vectors, strict=True)]
         return Derivatives(
             torch.stack(d_zx[::-1]),
             self._gradients(d_products[::-1])
@@ -74,5 +74,5 @@ class GenericKernel:
         operands = self._recurrence.operand_values(
             OPS, self.buffers["zx"], products, before, self._own
         )
-        found = map(torch.stack, zip(*d_products, strict=True))
-        return product_gradients(self._cell, operands, tuple(found))
+        whole = map(torch.stack, zip(*d_products, strict=True))
+        return product_gradients(self._cell, operands, tuple(whole))

@@ -29,11 +29,11 @@ def with_products(
         weights: per product (n*H, H).
         like: (B, H).
     """
-    found = [part if isinstance(part, Tensor) else torch.zeros_like(like) for part in d_state]
+    totals = [part if isinstance(part, Tensor) else torch.zeros_like(like) for part in d_state]
     for operand, d_product, weight in zip(recurrence.operands, d_products, weights, strict=True):
         if operand.op == "state":
-            found[operand.value] = torch.addmm(found[operand.value], d_product, weight)
-    return tuple(part.expand_as(like) for part in found)
+            totals[operand.value] = torch.addmm(totals[operand.value], d_product, weight)
+    return tuple(part.expand_as(like) for part in totals)
 
 
 def product_gradients(
@@ -46,11 +46,11 @@ def product_gradients(
         operands: per product, what it was taken of, (T, B, H).
         d_products: per product (T, B, n*H).
     """
-    found = {}
+    gradients = {}
     for product, operand, d_product in zip(cell.products, operands, d_products, strict=True):
         rows = d_product.flatten(0, 1)
         wide = operand.expand(*d_product.shape[:2], operand.shape[-1])
-        found[f"weight_{product.name}"] = rows.t() @ wide.flatten(0, 1)
+        gradients[f"weight_{product.name}"] = rows.t() @ wide.flatten(0, 1)
         if product.bias:
-            found[f"bias_{product.name}"] = rows.sum(0)
-    return found
+            gradients[f"bias_{product.name}"] = rows.sum(0)
+    return gradients

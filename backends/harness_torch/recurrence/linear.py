@@ -56,12 +56,12 @@ class LinearKernel(ABC):
         later = torch.cat((self._decay[1:], torch.zeros_like(self._decay[:1]))).flip(0)
         total = self.recur(later, direct.flip(0), torch.zeros_like(self._start)).flip(0)
         before = torch.cat((self._start.unsqueeze(0), self._hidden[:-1]))
-        found = self._recurrence.gradient(
+        gradient = self._recurrence.gradient(
             OPS, self.buffers["zx"], (), (before,), self._own, (total,), lambda *_: None
         )
-        d_vectors = zip(self._recurrence.cell.vectors, found.vectors, strict=True)
+        d_vectors = zip(self._recurrence.cell.vectors, gradient.vectors, strict=True)
         others = {name: d_vector.sum((0, 1)) for name, d_vector in d_vectors}
-        return Derivatives(found.zx, others, total, (total[0] * self._decay[0],))
+        return Derivatives(gradient.zx, others, total, (total[0] * self._decay[0],))
 
     @abstractmethod
     def recur(self, decay: Tensor, added: Tensor, start: Tensor) -> Tensor:
