@@ -1,4 +1,4 @@
-"""The NumPy backend: hand-derived BPTT of any cell. In float64 it is everyone's reference."""
+"""The NumPy backend: BPTT of any cell. In float64 it is everyone's reference."""
 
 from collections.abc import Sequence
 

@@ -27,7 +27,7 @@ from harness.contract import (
 from harness_native import native_versions
 from harness_numpy.products import product_chain
 from harness_numpy.trainer import NumpyTrainer
-from harness_numpy.variants import COMPILED, VARIANTS, compiled_pays
+from harness_numpy.variants import COMPILED, REFERENCE, VARIANTS, compiled_pays
 
 
 class NumpyBackend(Backend):
@@ -50,6 +50,10 @@ class NumpyBackend(Backend):
     def variants(self, cell: Cell) -> tuple[str, ...]:
         """Return the variants that run the cell here, ``vectorised`` first."""
         return tuple(name for name, variant in VARIANTS.items() if variant.runs(cell))
+
+    def reference_variant(self, cell: Cell) -> str:
+        """Return the loop that interprets what was derived from the cell: no code is written."""
+        return REFERENCE
 
     def missing_variants(self) -> Mapping[str, Missing]:
         """Return the variants that lack something here: a library or a compiler."""
@@ -83,7 +87,8 @@ class NumpyBackend(Backend):
             raise UnsupportedError(f"numpy runs on the device cpu only, not on {execution.device}")
         if execution.variant in self.variants(model.cell):
             VARIANTS[execution.variant].build(model.cell)  # if that fails, the check says why
-        check_variant(self, model.cell, execution.variant)
+        if execution.variant != REFERENCE:
+            check_variant(self, model.cell, execution.variant)
         check_dtype(self, execution)
         return NumpyTrainer(model, optimizer, parameters, execution)
 

@@ -29,7 +29,7 @@ from harness_numpy.recurrence.flat import Flat
 from harness_numpy.recurrence.masks import Masks
 from harness_numpy.recurrence.network import Network
 from harness_numpy.update import clip, global_norm
-from harness_numpy.variants import VARIANTS
+from harness_numpy.variants import variant_of
 
 
 class NumpyTrainer(Trainer):
@@ -42,7 +42,7 @@ class NumpyTrainer(Trainer):
         self._dtype = array_dtype(execution.dtype)
         self._parameters = Flat(model.parameter_shapes(), self._dtype)
         self._gradients = Flat(model.parameter_shapes(), self._dtype)
-        self._engine = VARIANTS[execution.variant].engine()
+        self._engine = variant_of(execution.variant).engine()
         self._network = self._new_network()
         self._update = self._engine.update(optimizer, self._parameters.vector)
         self._state: State | None = None

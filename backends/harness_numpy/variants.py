@@ -15,11 +15,12 @@ from harness.cells import GRU, LSTM, RNN, ReluRNN
 from harness.contract import Array, Cell, Missing, Model, Optimizer, Trial
 from harness_native import build_native, native_missing, native_runs
 from harness_numpy.recurrence.flat import Flat
+from harness_numpy.recurrence.generated import Vectorised
 from harness_numpy.recurrence.hoisted import HoistedNetwork
+from harness_numpy.recurrence.layer import Stepwise
 from harness_numpy.recurrence.loop import LoopNetwork
 from harness_numpy.recurrence.masks import Masks
 from harness_numpy.recurrence.network import Network
-from harness_numpy.recurrence.tuned import vectorised
 from harness_numpy.update import Update
 
 MakeNetwork = Callable[[Model, Flat, Flat, Masks, int], Network[Any]]
@@ -84,15 +85,18 @@ def _native() -> Engine:
     return Engine(NativeNetwork, native_update)
 
 
-# ``vectorised``: products hoisted out of the time loop; in float64 the reference of all backends.
-# ``loop``: one time step after the other, as in a textbook. ``numba``: pointwise work, loss and
-# Adam compiled. ``native``: the C kernel of ``harness_native``.
+# ``vectorised``: products hoisted out of the time loop, pointwise work in code written from the
+# cell's graph. ``loop``: one time step after the other, as in a textbook. ``numba``: pointwise
+# work, loss and Adam compiled. ``native``: the C kernel of ``harness_native``.
 VARIANTS: Mapping[str, Variant] = {  # the plainest first
-    "vectorised": Variant(lambda: Engine(partial(HoistedNetwork, recurrence=vectorised))),
+    "vectorised": Variant(lambda: Engine(partial(HoistedNetwork, recurrence=Vectorised))),
     "loop": Variant(lambda: Engine(LoopNetwork)),
     "numba": Variant(_numba, (RNN, ReluRNN, LSTM, GRU), missing=_no_numba),
     "native": Variant(_native, None, native_runs, native_missing, build_native),
 }
+# The reference of all backends in float64, for proofs alone: the graph of the cell, interpreted.
+REFERENCE = "reference"
+INTERPRETED = Variant(lambda: Engine(partial(HoistedNetwork, recurrence=Stepwise)))
 COMPILED = ("native", "numba")  # the faster first
 # What a compiled variant saves against ``vectorised`` per time step, at least. LSTM, hidden/batch:
 # 30 us at 100/1, 70 us at 128/32, 600 us at 512/64.
@@ -106,3 +110,8 @@ def compiled_pays(trial: Trial) -> bool:
     """Say whether a trial of this size saves more time than loading compiled code takes."""
     time_step = SAVED_SECONDS_PER_STEP + SAVED_SECONDS_PER_ELEMENT * trial.batch * trial.hidden
     return trial.steps * trial.layers * NOMINAL_LENGTH * time_step > LOADING_SECONDS
+
+
+def variant_of(name: str) -> Variant:
+    """Return a variant, listed or not."""
+    return INTERPRETED if name == REFERENCE else VARIANTS[name]

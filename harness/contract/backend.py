@@ -250,6 +250,13 @@ class Backend(ABC):
         """Return the variants that exist but cannot run here, each with the reason and the fix."""
         return {}
 
+    def reference_variant(self, cell: Cell) -> str:
+        """Return the variant that proofs take in float64 if this backend is the reference.
+
+        ``trainer`` takes it; ``variants`` need not list it.
+        """
+        return self.variants(cell)[0]
+
     def default_variant(self, cell: Cell, trial: Trial) -> str:
         """Return the variant to take if none is named: what users of the framework would run.
 

@@ -225,7 +225,7 @@ class Bench:
 
     def equations_trainer(self, case: Case) -> Trainer:
         """Return a trainer of the cell's equations, even if the variant declares a deviation."""
-        execution = Execution(self.reference.variants(self.cell)[0], "cpu", "float64")
+        execution = Execution(self.reference.reference_variant(self.cell), "cpu", "float64")
         return self.reference.trainer(
             case.model(self.cell), SGD, case.parameters(self.cell), execution
         )

@@ -1,1 +1,1 @@
-"""The recurrent layers: loops, input projections, tuned cells and their memory."""
+"""The recurrent layers: loops, input projections, code written for a cell, and memory."""

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from harness.contract import Array, ArrayDtype, Cell
+from harness.recurrence import Node, derive
 from harness.recurrence import Recurrence as Derived
-from harness.recurrence import derive
 from harness_numpy.recurrence.ops import NumpyOps
 
 OPS = NumpyOps()
@@ -50,10 +50,7 @@ class Recurrence(ABC):
         self.states: list[Array] = [
             np.zeros((shape.steps + 1, shape.batch, shape.hidden), shape.dtype) for _ in cell.states
         ]
-        self.operands = [
-            self.states[node.value][:-1] if node.op == "state" else self._array(*rows, shape.hidden)
-            for node in self.derived.operands
-        ]
+        self.operands = self._operands()
         self.d_products = [
             self.zx
             if is_sum_with_zx(self.derived, index)
@@ -62,6 +59,18 @@ class Recurrence(ABC):
         ]
         self.d_vectors = [self._array(shape.batch, shape.hidden) for _ in cell.vectors]
         self.d_others: Sequence[Array] = ()
+
+    def _operands(self) -> list[Array]:
+        """Return per product what it is taken of: states before or after the step, or a buffer."""
+        shape, derived = self.shape, self.derived
+        found: dict[Node, Array] = {}
+        for at in reversed(range(len(self.states))):
+            found[derived.after[at]] = self.states[at][1:]
+            found[derived.before[at]] = self.states[at][:-1]
+        for node in derived.operands:
+            if node not in found:
+                found[node] = self._array(shape.steps, shape.batch, shape.hidden)
+        return [found[node] for node in derived.operands]
 
     def _array(self, *sizes: int) -> Array:
         return np.empty(sizes, self.shape.dtype)
@@ -156,9 +165,10 @@ class Stepwise(Recurrence):
         for t in range(self.shape.steps):
 
             def product(index: int, operand: Array, t: int = t) -> Array:
-                self.operands[index][t] = operand
+                whole: Array = self.operands[index][t]
                 out: Array = self._products[index][t]
-                np.matmul(operand, transposed[index], out=out)
+                whole[...] = operand
+                np.matmul(whole, transposed[index], out=out)
                 stated = self.cell.products[index]
                 if stated.bias:
                     out += weights[f"bias_{stated.name}"]

@@ -81,8 +81,8 @@ class LoopNetwork(Network[Tape]):
 
         def product(index: int, operand: Array) -> Array:
             name = cell.products[index].name
-            operands[index] = operand
-            made: Array = operand @ p[f"weight_{name}"].T
+            operands[index] = np.zeros_like(before[0]) + operand
+            made: Array = operands[index] @ p[f"weight_{name}"].T
             return made + p[f"bias_{name}"] if cell.products[index].bias else made
 
         own = [p[name] for name in cell.vectors]

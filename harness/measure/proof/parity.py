@@ -115,7 +115,7 @@ def measure_parity(
 
     Args:
         backend: to be judged.
-        reference: its default variant runs in float64 on ``cpu``.
+        reference: its ``reference_variant`` runs in float64 on ``cpu``.
         model: the function.
         parameters: float64 weights.
         batch: of the trial's length; at least one of its first four sequences has a scored
@@ -202,7 +202,7 @@ class _Reference:
         Raises:
             DivergedError: one is not finite.
         """
-        variant = self.backend.variants(self.model.cell)[0]
+        variant = self.backend.reference_variant(self.model.cell)
         execution = Execution(variant, dtype="float64", checkpoint=self.checkpoint)
         trainer = self.backend.trainer(self.model, Optimizer(), start.parameters, execution)
         tensors = _tensors(trainer.gradients(trainer.put(start.batch)))

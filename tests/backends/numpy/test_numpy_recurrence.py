@@ -10,8 +10,8 @@ from differences import central_differences
 from harness.cells import harness_cells
 from harness.cells.minimal import MinGRU, MinLSTM
 from harness.contract import Inputs, Model
+from harness_numpy.recurrence.generated import Vectorised
 from harness_numpy.recurrence.layer import Shape, Stepwise
-from harness_numpy.recurrence.tuned import TUNED
 from harness_numpy.variants import VARIANTS
 
 CELLS = {
@@ -26,11 +26,13 @@ TOLERANCE = 1e-8  # central differences in float64 at this step
 def kinds():
     """Every unrolled layer that can run each cell."""
     stepwise = [pytest.param(cell, Stepwise, id=f"{cell.name}-Stepwise") for cell in CELLS.values()]
-    tuned = [pytest.param(kind(), make, id=f"{kind.name}-tuned") for kind, make in TUNED.items()]
+    vectorised = [
+        pytest.param(cell, Vectorised, id=f"{cell.name}-Vectorised") for cell in CELLS.values()
+    ]
     compiled = [] if find_spec("numba") is None else list(COMPILED_CELLS)
     return [
         *stepwise,
-        *tuned,
+        *vectorised,
         *(pytest.param(kind(), late_compiled, id=f"{kind.name}-numba") for kind in compiled),
     ]
 

@@ -20,6 +20,7 @@ from harness.contract import (
     UnsupportedError,
     UsageError,
 )
+from harness.recurrence import Gradient, Recurrence
 from harness_numpy import NumpyBackend, harness_backends
 from harness_numpy.recurrence.encoding import input_product, input_weight_gradient
 from harness_numpy.recurrence.ops import NumpyOps
@@ -147,30 +148,24 @@ def test_everything_given_back_has_the_trainers_dtype(dtype):
 
 
 @each_cell
-def test_float32_stays_float32_inside_the_time_loop(cell, monkeypatch):
-    cell = type(
-        "ThirdParty", (type(cell),), {}
-    )()  # the harness's own cells have loops that never call ``step``
+@pytest.mark.parametrize("variant", ["loop", "reference"])
+def test_float32_stays_float32_inside_the_time_loop(cell, variant, monkeypatch):
     seen = set()
 
-    def watched(name):
-        original = getattr(type(cell), name)
-
-        def call(self, ops, *arguments):
-            result = original(self, ops, *arguments)
-            parts = [
-                part
-                for item in (*arguments, *result)
-                for part in (item if isinstance(item, tuple) else (item,))
-            ]
-            seen.update(part.dtype for part in parts if not isinstance(part, float))
+    def watched(original):
+        def call(*arguments):
+            result = original(*arguments)
+            rows = vars(result).values() if isinstance(result, Gradient) else result
+            for row in rows:
+                parts = row if isinstance(row, tuple) else (row,)
+                seen.update(part.dtype for part in parts if not isinstance(part, float))
             return result
 
         return call
 
-    for name in ("step", "step_gradient"):
-        monkeypatch.setattr(type(cell), name, watched(name))
-    trainer = trainer_of(model_of(cell), dtype="float32")
+    for name in ("step", "gradient"):
+        monkeypatch.setattr(Recurrence, name, watched(getattr(Recurrence, name)))
+    trainer = trainer_of(model_of(cell), variant=variant, dtype="float32")
     trainer.train_step(trainer.put(batch_of()))
     assert seen == {np.dtype(np.float32)}
 
