@@ -42,7 +42,7 @@ ARROWS = {
     "api": "contract plugins measure measure.proof probing plan sweep results",
     "testing": "contract cells plugins recurrence measure measure.proof measure.timing",
     "scaffold": "contract plugins",
-    "cli": "contract plugins version measure measure.machine probing plan execute"
+    "cli": "contract plugins recurrence version measure measure.machine probing plan execute"
     " sweep api testing scaffold results.store results.study results.text"
     " results.compare results.render results.charts results.exporters results.page results.serving",
     "tasks": "contract",

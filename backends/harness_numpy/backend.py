@@ -25,6 +25,7 @@ from harness.contract import (
     check_variant,
 )
 from harness_native import native_versions
+from harness_native import source as native_source
 from harness_numpy.products import product_chain
 from harness_numpy.trainer import NumpyTrainer
 from harness_numpy.variants import COMPILED, REFERENCE, VARIANTS, compiled_pays
@@ -35,6 +36,11 @@ class NumpyBackend(Backend):
 
     name = "numpy"
     checkpoints = True
+    languages = ("c",)
+
+    def source(self, cell: Cell, language: str) -> str:
+        """Return the C of the variant ``native``."""
+        return native_source(cell)
 
     def availability(self) -> Available | Missing:
         """Return ``Available``: NumPy comes with the harness."""

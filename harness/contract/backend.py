@@ -222,6 +222,7 @@ class Backend(ABC):
         checkpoints: whether its trainers support ``Execution.checkpoint``.
         data_parallel: whether its trainers support ``Execution.devices``.
         own_layers: the variant that runs the framework's own layers.
+        languages: names of what ``source`` writes, such as ``c``.
     """
 
     name: ClassVar[str]
@@ -229,6 +230,7 @@ class Backend(ABC):
     checkpoints: ClassVar[bool] = False
     data_parallel: ClassVar[bool] = False
     own_layers: ClassVar[str | None] = None
+    languages: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
     def availability(self) -> Available | Missing:
@@ -256,6 +258,14 @@ class Backend(ABC):
         ``trainer`` takes it; ``variants`` need not list it.
         """
         return self.variants(cell)[0]
+
+    def source(self, cell: Cell, language: str) -> str:
+        """Return the code that the backend generates for a cell, in one of its ``languages``.
+
+        Raises:
+            UnsupportedError: it generates none for this cell; the message says why.
+        """
+        raise NotImplementedError
 
     def default_variant(self, cell: Cell, trial: Trial) -> str:
         """Return the variant to take if none is named: what users of the framework would run.

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from harness.contract import (
     Backend,
     BrokenAnswerError,
+    Cell,
     DeviceMemoryError,
     DivergedError,
     HarnessError,
@@ -20,6 +21,10 @@ from harness.contract.wording import error_text, mebibytes, shortened, words_of
 
 LONGEST_MESSAGE = 1500  # characters of a plugin's message, so that our own words are not cut off
 LONGEST_TRACEBACK = 16_384
+OLD_CALL = (
+    "this engine calls a cell as step(ops, zx, zh, state) or step_gradient; it must call "
+    "harness.recurrence.step_of(cell), or derive(cell) for its gradient (docs/writing-a-backend.md)"
+)
 
 
 @dataclass(frozen=True)
@@ -65,7 +70,22 @@ def outcome_of(
     if isinstance(error, SystemExit):
         code = shortened(repr(error.code), LONGEST_MESSAGE)
         return Outcome("failed", f"sys.exit({code}) was called; {label}", trace)
-    return Outcome("failed", f"{_message(error)}; {label}", trace)
+    advice = f": {OLD_CALL}" if is_old_call(error) else ""
+    return Outcome("failed", f"{_message(error)}{advice}; {label}", trace)
+
+
+def is_old_call(error: BaseException) -> bool:
+    """Say whether an engine calls a cell as engines did before ``step`` was traced.
+
+    A step that was proven has all that it asks for, so what it lacks is the engine's fault.
+    """
+    if not isinstance(error, AttributeError):
+        return False
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    in_step = frames[-1].f_code.co_name == "step" if frames else False
+    return isinstance(error.obj, Cell) or (
+        in_step and isinstance(frames[-1].f_locals.get("self"), Cell)
+    )
 
 
 def _most_telling(error: BaseException, backend: Backend | None) -> BaseException:

@@ -15,7 +15,7 @@ from harness.measure.checkpoint import save
 from harness.measure.events import Event, Facts, Finished, Phase, Progress
 from harness.measure.machine.environment import environment_id, environment_record
 from harness.measure.machine.verification import checked_threads
-from harness.measure.outcome import blamed, outcome_of
+from harness.measure.outcome import blamed, is_old_call, outcome_of
 from harness.measure.proof.cell_proof import prove
 from harness.measure.proof.flow import measure_flow
 from harness.measure.proof.parity import measure_parity
@@ -134,7 +134,7 @@ class _Run:
     def blamed(self, error: BaseException) -> str:
         """Return the label of the plugin that ``error`` names or comes from, else the backend's."""
         plugins, trial = self.plugins, self.trial
-        if plugins is None or self.backend is None:
+        if plugins is None or self.backend is None or is_old_call(error):
             return self.label
         labels: dict[type, str] = {}
         if trial.task in plugins.tasks:

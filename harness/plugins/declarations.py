@@ -51,18 +51,19 @@ def check_declaration(kind: str, entry: Any) -> None:
 
 
 def check_groups(backend: Backend) -> None:
-    """Check the names of a backend's groups.
+    """Check the names of a backend's groups and languages.
 
     Raises:
         UsageError: a name is not allowed.
         PluginError: they are not a tuple.
     """
-    if not isinstance(backend.groups, tuple):
-        raise PluginError(
-            f"backend {backend.name!r}: groups must be a tuple of names, got {backend.groups!r}"
-        )
-    for group in backend.groups:
-        check_name("group", group)
+    for kind, names in (("groups", backend.groups), ("languages", backend.languages)):
+        if not isinstance(names, tuple):
+            raise PluginError(
+                f"backend {backend.name!r}: {kind} must be a tuple of names, got {names!r}"
+            )
+        for name in names:
+            check_name(kind.removesuffix("s"), name)
 
 
 def check_cell(cell: Cell) -> None:

@@ -16,7 +16,7 @@ from typing import Any, TypeVar, cast
 from harness.contract.backend import Available, Backend, Missing
 from harness.contract.cell import Cell
 from harness.contract.dtypes import Dtype
-from harness.contract.errors import BrokenAnswerError, with_fix
+from harness.contract.errors import BrokenAnswerError, UnsupportedError, with_fix
 from harness.contract.model import Model
 from harness.contract.trial import Trial
 from harness.contract.wording import error_text, shortened, text_of
@@ -53,6 +53,20 @@ def variants(backend: Backend, cell: Cell) -> tuple[str, ...]:
 def missing_variants(backend: Backend) -> dict[str, Missing]:
     """Return the variants that cannot run here, with the reason and the fix."""
     return _ask(backend, "missing_variants", _pairs_with(_missing))
+
+
+def source(backend: Backend, cell: Cell, language: str) -> str:
+    """Return the code that the backend generates for this cell.
+
+    Raises:
+        UnsupportedError: the backend generates none for it.
+    """
+    try:
+        return _ask(backend, "source", _sentence, cell, language)
+    except BrokenAnswerError as error:
+        if isinstance(error.__cause__, UnsupportedError):
+            raise error.__cause__ from None
+        raise
 
 
 def default_variant(backend: Backend, cell: Cell, trial: Trial) -> str:

@@ -10,7 +10,13 @@ from click.testing import CliRunner
 from harness.cli.main import cli
 from harness.cli.options.types import Named
 from harness.cli.verbs import list as list_verb
-from harness.contract import Missing
+from harness.contract import (
+    BrokenAnswerError,
+    Missing,
+    UnknownNameError,
+    UnsupportedError,
+    UsageError,
+)
 from harness.plugins import load_plugins
 from harness_numpy import NumpyBackend
 
@@ -91,3 +97,48 @@ def test_groups_are_completed_like_backends(plugins):
     items = Named("backends").shell_complete(context, None, "numpy,pe")
     assert [item.value for item in items] == ["numpy,peer", "numpy,peers"]
     assert [item.value for item in Named("cells").shell_complete(context, None, "pe")] == []
+
+
+def test_the_derived_graph_of_a_cell_is_printed():
+    for wanted in ("lstm", "lstm:graph"):
+        text = listed("cells", "--source", wanted)
+        assert text.startswith("# lstm: one time step\nhh = product of h\n")
+        assert "# lstm: its gradient, from d_new_h" in text
+
+
+def test_the_code_of_an_engine_is_printed(plugins):
+    assert "#include" in listed("cells", "--source", "lstm:c")
+    plugins.backends["peer"].languages = ("verse",)
+    plugins.backends["peer"].source = lambda cell, language: f"{language} of {cell.name}\n\n"
+    assert listed("cells", "--source", "gru:verse") == "verse of gru\n"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "error", "words"),
+    [
+        (
+            "lstm:prose",
+            UsageError,
+            "no backend writes 'prose' for cell 'lstm': use one of graph",
+        ),
+        ("lsmt:c", UnknownNameError, "unknown cell 'lsmt'"),
+        ("lstm:verse", UnsupportedError, "no verse has so many gates"),
+        ("gru:verse", BrokenAnswerError, "'peer' is broken: source.. raised ValueError: no rhyme"),
+    ],
+)
+def test_code_that_there_is_not_is_an_error(plugins, wanted, error, words):
+    def source(cell, language):
+        raise (
+            UnsupportedError("no verse has so many gates")
+            if cell.name == "lstm"
+            else ValueError("no rhyme")
+        )
+
+    plugins.backends["peer"].languages, plugins.backends["peer"].source = ("verse",), source
+    with pytest.raises(error, match=words):
+        CliRunner().invoke(
+            cli,
+            ["list", "cells", "--source", wanted],
+            standalone_mode=False,
+            catch_exceptions=False,
+        )

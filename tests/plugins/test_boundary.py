@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import paths
+from harness.cells.operations import OPS
 from harness.contract import (
     Batch,
     Inputs,
@@ -57,11 +58,16 @@ def measure(plugins, **changes):
 
 def with_trainer(plugins, method, answer):
     """Return the plugins with a backend whose trainers answer so."""
+    return with_method(plugins, method, lambda *_: answer)
+
+
+def with_method(plugins, method, function):
+    """Return the plugins with a backend whose trainers have this function as a method."""
     faulty = plugins.backend("faulty")
 
     def trainer(self, *arguments):
         made = type(faulty).trainer(self, *arguments)
-        setattr(made, method, lambda *_: answer)
+        setattr(made, method, function)
         return made
 
     odd = type(
@@ -135,6 +141,29 @@ def test_a_wrong_answer_of_a_trainer_fails_the_trial_with_the_plugins_name(plugi
     assert (record.status, record.figures.get("tokens_per_second")) == ("failed", None)
     assert "faulty 1.0" in record.reason
     assert len(record.reason) < 2500
+
+
+def old_step(cell):
+    zx, zh = np.zeros((2, 2, 4 * len(cell.gates)))
+    return cell.step(OPS, zx, zh if cell.recurrent else None, (np.zeros((2, 4)),) * 2)
+
+
+@pytest.mark.parametrize("name", ["rnn", "lstm", "gru", "mingru"])
+@pytest.mark.parametrize(
+    "call", [old_step, lambda cell: cell.step_gradient], ids=["step", "step_gradient"]
+)
+def test_an_engine_of_the_old_contract_is_told_what_to_change(plugins, name, call):
+    cell = plugins.cell(name)
+    record = measure(with_method(plugins, "gradients", lambda _: call(cell)), cell=name)
+    assert record.status == "failed"
+    assert "this engine calls a cell as step(ops, zx, zh, state) or step_gradient" in record.reason
+    assert "harness.recurrence.step_of(cell), or derive(cell) for its gradient" in record.reason
+    assert "faulty 1.0" in record.reason
+
+
+def test_another_error_of_an_engine_is_told_as_it_is(plugins):
+    record = measure(with_method(plugins, "gradients", lambda _: None.no_such_attribute))
+    assert "'NoneType' object has no attribute 'no_such_attribute'; " in record.reason
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from rich.table import Table
 
 from harness.cli.main import OK
 from harness.cli.options.common import format_option
+from harness.cli.work.source import source_of
 from harness.contract import Backend, BrokenAnswerError, Missing
 from harness.contract.errors import with_fix
 from harness.contract.wording import printable
@@ -31,10 +32,18 @@ _BELOW = ("missing_variants", "deviations")  # sentences, printed below the tabl
 @click.command("list")
 @click.argument("kind", required=False, type=click.Choice(KINDS))
 @format_option("table", *JSON_FORMATS)
+@click.option(
+    "--source",
+    metavar="CELL[:LANGUAGE]",
+    help="Print the code that an engine generates for a cell: c, ...; graph: what is derived.",
+)
 @click.pass_obj
-def command(blocked: tuple[str, ...], kind: str | None, format_: str) -> int:
+def command(blocked: tuple[str, ...], kind: str | None, format_: str, source: str | None) -> int:
     """List backends, tasks, cells or plugins. Nothing heavy is imported."""
     plugins = load_plugins(blocked)
+    if source is not None:
+        sys.stdout.write(source_of(plugins, source))
+        return OK
     tables = {title: _ROWS[title](plugins) for title in ([kind] if kind else KINDS)}
     if format_ in JSON_FORMATS:
         kinds = {title: {"kind": title.removesuffix("s")} for title in tables}
