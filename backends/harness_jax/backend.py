@@ -47,6 +47,7 @@ class JaxBackend(Backend):
     name = "jax"
     checkpoints = True
     data_parallel = True
+    languages = ("jax",)
 
     def availability(self) -> Available | Missing:
         """Look for the libraries without importing them."""
@@ -60,6 +61,12 @@ class JaxBackend(Backend):
                     f"a module named {library} is there, but no installed distribution of it", FIX
                 )
         return Available()
+
+    def source(self, cell: Cell, language: str) -> str:
+        """Return what the variant ``fused`` computes."""
+        from harness_jax.recurrence.plan import source
+
+        return source(cell)
 
     def versions(self) -> dict[str, str]:
         """Return the versions of jax, jaxlib and optax, and the kernel's compiler."""

@@ -36,11 +36,7 @@ class NumpyBackend(Backend):
 
     name = "numpy"
     checkpoints = True
-    languages = ("c",)
-
-    def source(self, cell: Cell, language: str) -> str:
-        """Return the C of the variant ``native``."""
-        return native_source(cell)
+    languages = ("c", "numpy")
 
     def availability(self) -> Available | Missing:
         """Return ``Available``: NumPy comes with the harness."""
@@ -52,6 +48,14 @@ class NumpyBackend(Backend):
         with suppress(PackageNotFoundError):
             versions["numba"] = version("numba")
         return versions
+
+    def source(self, cell: Cell, language: str) -> str:
+        """Return the code of the variants ``native`` and ``vectorised``."""
+        if language == "c":
+            return native_source(cell)
+        from harness_numpy.recurrence.generated import source
+
+        return source(cell)
 
     def variants(self, cell: Cell) -> tuple[str, ...]:
         """Return the variants that run the cell here, ``vectorised`` first."""

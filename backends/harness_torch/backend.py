@@ -44,6 +44,7 @@ class TorchBackend(Backend):
     name = "torch"
     checkpoints = True
     data_parallel = True
+    languages = ("torch",)
     own_layers = next(name for name, variant in VARIANTS.items() if variant.library_layers)
 
     def availability(self) -> Available | Missing:
@@ -61,6 +62,15 @@ class TorchBackend(Backend):
     def versions(self) -> dict[str, str]:
         """Return torch's version with its build (``+cpu``, ``+cu130``), and the C compiler."""
         return {"torch": version("torch"), **native_versions()}
+
+    def source(self, cell: Cell, language: str) -> str:
+        """Return the code of the variant ``fused``."""
+        from harness_torch.written.emit import Unwritable, source
+
+        try:
+            return source(cell)
+        except Unwritable as error:
+            raise UnsupportedError(f"no code of torch for cell {cell.name!r}: {error}") from error
 
     def devices(self) -> tuple[str, ...]:
         """Return ``cuda`` (and ``cuda:1``, ... of several) if there is one, then ``cpu``.

@@ -106,6 +106,14 @@ def test_the_derived_graph_of_a_cell_is_printed():
         assert "# lstm: its gradient, from d_new_h" in text
 
 
+@pytest.mark.parametrize("name", ["lstm", "gru_reset_before", "diagonal_signed"])
+@pytest.mark.parametrize("language", ["c", "numpy", "torch", "jax"])
+def test_every_engine_prints_its_code(name, language):
+    if language in {"torch", "jax"}:
+        pytest.importorskip(language)
+    assert len(listed("cells", "--source", f"{name}:{language}").splitlines()) > 10
+
+
 def test_the_code_of_an_engine_is_printed(plugins):
     assert "#include" in listed("cells", "--source", "lstm:c")
     plugins.backends["peer"].languages = ("verse",)
