@@ -2,11 +2,14 @@
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, assume, given
+from hypothesis import settings as hypothesis_settings
 
 from harness.cells import GRU, LSTM, MinLSTM
 from harness.cells.operations import LayerOps
-from harness.contract import Cell, Inputs, Model, Product
+from harness.contract import Cell, Inputs, Model, Product, UnsupportedError
 from harness.recurrence import derive, step_of
+from random_cells import random_cells
 
 jax = pytest.importorskip("jax", reason="jax is not installed")
 pytest.importorskip("optax", reason="optax is not installed")
@@ -14,6 +17,7 @@ from harness_jax.device import find_device, settings  # noqa: E402
 from harness_jax.recurrence.plan import plan_of, source  # noqa: E402
 from harness_jax.variants import VARIANTS  # noqa: E402
 
+HUGE = 1e6  # beyond it, sums of such terms differ by more in float64
 EXACT = 1e-12  # float64, another order of summation
 STEPS, BATCH, HIDDEN = 5, 2, 3
 
@@ -176,3 +180,22 @@ def test_the_source_names_what_is_kept():
     text = source(LSTM())
     assert "# one operation: i f g o" in text
     assert derive(LSTM()).listing() in text
+
+
+@pytest.mark.slow
+@hypothesis_settings(
+    max_examples=10, deadline=None, derandomize=True, suppress_health_check=[*HealthCheck]
+)
+@given(random_cells(8))
+def test_the_derived_layer_of_a_random_cell_is_what_jax_differentiates(cell):
+    try:
+        derive(cell)
+    except UnsupportedError:
+        assume(False)
+    with jax.disable_jit():
+        results, gradients = results_and_gradients(cell, "scan")
+        leaves = jax.tree.leaves((results, gradients))
+        assume(all(np.abs(leaf).max(initial=0) < HUGE for leaf in leaves))
+        derived = results_and_gradients(cell, "fused")
+    for a, b in zip(jax.tree.leaves(derived), leaves, strict=True):
+        np.testing.assert_allclose(a, b, rtol=0, atol=1e-9 * max(1, np.abs(b).max()))
