@@ -227,9 +227,9 @@ class Recurrence:
         }
         return names[node.op]()
 
-    def listing(self) -> str:
-        """Return the step and its reverse as text, one value a line."""
-        names: dict[Node, str] = {}
+    def listing(self, names: dict[Node, str] | None = None) -> str:
+        """Return the step and its reverse as text, one value a line; ``names`` takes the names."""
+        names = {} if names is None else names
         lines = [f"# {self.cell.name}: one time step"]
 
         def name(node: Node) -> str:

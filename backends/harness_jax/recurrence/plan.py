@@ -9,7 +9,7 @@ later time steps, for all time steps at once.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 from harness.contract import Cell
@@ -35,6 +35,12 @@ class Run:
     gate: int
     product: int
     piece: int
+
+    @property
+    def next(self) -> tuple[int, int, int]:
+        """The gate, product and piece that would make it longer."""
+        count = len(self.nodes)
+        return self.gate + count, self.product, self.piece + count
 
     @property
     def scales(self) -> tuple[float, ...]:
@@ -146,11 +152,11 @@ def _gates(recurrence: Recurrence) -> Iterable[Cut | Term | None]:
         yield cut
 
 
-def _runs(recurrence: Recurrence) -> Iterable[Run]:
+def _runs(recurrence: Recurrence) -> list[Run]:
     nodes = reachable([*recurrence.after, *recurrence.operands])
     if any(node.op in SENSITIVE for node in nodes):
-        return
-    by_gate = {}
+        return []
+    by_gate: dict[int, Node] = {}
     for node in nodes:
         if node.op in {"sigmoid", "tanh"} and node.args[0].op == "sum":
             (total,) = node.args
@@ -159,28 +165,27 @@ def _runs(recurrence: Recurrence) -> Iterable[Run]:
             ops = {argument.op: argument for argument in total.args}
             if set(ops) == {"zx", "product"} and ops["zx"].value in recurrence.merged:
                 by_gate[ops["zx"].value] = node
-    gates = sorted(by_gate)
-    while gates:
-        gate = gates.pop(0)
+    runs: list[Run] = []
+    for gate, node in sorted(by_gate.items(), key=lambda item: item[0]):
         product, piece = recurrence.merged[gate]
-        run = [by_gate[gate]]
-        while (
-            gates
-            and gates[0] == gate + len(run)
-            and recurrence.merged[gates[0]]
-            == (
-                product,
-                piece + len(run),
-            )
-        ):
-            run.append(by_gate[gates.pop(0)])
-        yield Run(tuple(run), gate, product, piece)
+        last = runs[-1] if runs else None
+        if last is not None and last.next == (gate, product, piece):
+            runs[-1] = replace(last, nodes=(*last.nodes, node))
+        else:
+            runs.append(Run((node,), gate, product, piece))
+    return runs
 
 
 def source(cell: Cell) -> str:
-    """Return what ``jax:fused`` computes in a time step, as text: XLA makes the code."""
-    plan = plan_of(derive(cell))
-    gates = [" ".join(cell.gates[run.gate : run.gate + len(run.nodes)]) for run in plan.runs]
-    return "\n".join(
-        [plan.recurrence.listing(), "# jax:fused", *(f"# one operation: {run}" for run in gates)]
-    )
+    """Return what ``jax:fused`` computes of a cell, as text: XLA makes the code."""
+    plan, names = plan_of(derive(cell)), dict[Node, str]()
+    lines = [plan.recurrence.listing(names), "# jax:fused"]
+    runs = {run: " ".join(cell.gates[run.gate :][: len(run.nodes)]) for run in plan.runs}
+    lines += [f"# gates that one operation computes: {text}" for text in runs.values()]
+    singles = [names.get(node) or plan.recurrence.label(node) for node in plan.kept]
+    kept = [*cell.states, *(runs[run] for run in plan.kept_runs), *singles]
+    lines.append(f"# kept of each time step: {', '.join(kept)}")
+    early = [node for node in plan.recurrence.reverse.factors() if node in plan.inputs]
+    if texts := [names[node] for node in early if node in names]:
+        lines.append(f"# computed of all time steps at once: {', '.join(texts)}")
+    return "\n".join(lines)

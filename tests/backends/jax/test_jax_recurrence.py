@@ -13,6 +13,7 @@ from random_cells import random_cells
 
 jax = pytest.importorskip("jax", reason="jax is not installed")
 pytest.importorskip("optax", reason="optax is not installed")
+from harness_jax import JaxBackend  # noqa: E402
 from harness_jax.device import find_device, settings  # noqa: E402
 from harness_jax.recurrence.plan import plan_of, source  # noqa: E402
 from harness_jax.variants import VARIANTS  # noqa: E402
@@ -176,10 +177,17 @@ def test_a_cell_that_divides_keeps_the_digits_of_small_gates():
     assert plan_of(derive(Everything())).runs == ()
 
 
+@pytest.mark.parametrize("cell", CELLS, ids=lambda cell: cell.name)
+def test_every_cell_has_a_source(cell):
+    assert source(cell).count("# jax:fused") == 1
+
+
 def test_the_source_names_what_is_kept():
     text = source(LSTM())
-    assert "# one operation: i f g o" in text
+    assert "# gates that one operation computes: i f g o" in text
+    assert "# kept of each time step: h, c, i f g o" in text
     assert derive(LSTM()).listing() in text
+    assert "# kept of each time step: h, r z, hh_n, v4" in JaxBackend().source(GRU(), "jax")
 
 
 @pytest.mark.slow
