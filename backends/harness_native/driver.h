@@ -160,8 +160,8 @@ ALWAYS_INLINE void NAME(reverse_stage)(const Range *range, ptrdiff_t t, int stag
     }
 }
 
-/* A column of tiles = the bias of a product's piece, if it has one, plus zx of a gate, if gate >= 0.
- */
+/* A column of tiles = the bias of a product's piece, if it has one, plus zx of a gate, unless
+   gate < 0. */
 ALWAYS_INLINE void NAME(begin_at)(const Range *range, ptrdiff_t t, ptrdiff_t column, ptrdiff_t row,
                                   int rows, vec *tile, int product, int piece, int gate) {
     int n = NAME(lanes_of)(range, column);
@@ -221,8 +221,8 @@ ALWAYS_INLINE void NAME(end_initial)(const Range *range, const Panel *panel, ptr
         }
 }
 
-/* Written for the cell: its time step, the step's reverse, and the end of the reverse at the initial
-   state; and the values that are the same for all sequences. */
+/* Written for the cell: its time step, the step's reverse, and the end of the reverse at the
+   initial state; and the values that are the same for all sequences. */
 static void NAME(forward_step)(const Range *range, ptrdiff_t t);
 static void NAME(reverse_step)(const Range *range, ptrdiff_t t);
 static void NAME(initial_step)(const Range *range);
@@ -314,8 +314,8 @@ static void NAME(work)(void *argument, int part, int parts) {
     (job->reverse ? NAME(reverse_range) : NAME(forward_range))(&range);
 }
 
-/* d_weight of a product = the sum over t of d_product (B, n * H) transposed times its operand; d_bias
-   = the sum of d_product. */
+/* d_weight of a product = the sum over t of d_product (B, n * H) transposed times its operand;
+   d_bias = the sum of d_product. */
 static int NAME(weight_gradient)(const Range *range, int p) {
     const Layer *layer = range->layer;
     const Operand *operand = operands + p;
@@ -375,7 +375,8 @@ static int NAME(run)(const Layer *layer, int reverse) {
     ptrdiff_t hidden = layer->hidden, units = (hidden + LANES - 1) / LANES,
               row = layer->batch * hidden;
     int parts = parts_of(layer->threads, layer->batch);
-    ptrdiff_t tiles = (layer->batch / parts + 2) * TILES * TILE; /* for each block, of a row at least */
+    /* for every block of rows, of which each has one at least */
+    ptrdiff_t tiles = (layer->batch / parts + 2) * TILES * TILE;
     ptrdiff_t packed = 0, sums = reverse ? VECTORS * units * parts : 0,
               rows = reverse ? ((STATES + HELD) * row + LANES - 1) / LANES : 0;
     for (int p = 0; p < PRODUCTS; p++)

@@ -33,7 +33,8 @@ typedef struct {
     void *kept[MOST];         /* (T, B, H), values kept for which gates has no place */
 } Layer;
 
-/* A cell's functions, and which arrays of a Layer it has. Both return 0, or -1 if memory ran out. */
+/* A cell's functions, which return 0, or -1 if memory ran out; and which arrays of a Layer it has.
+ */
 typedef struct {
     int (*forward)(const Layer *layer), (*reverse)(const Layer *layer);
     int states, products, vectors, kept;

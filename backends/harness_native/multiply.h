@@ -134,8 +134,8 @@ static int NAME(multiply)(const Product *product) {
     return 0;
 }
 
-/* out (columns) = the sum of the rows of x (rows, columns), `stride` apart, eight at a time, so that rounding grows
- * with rows / 8. */
+/* out (columns) = the sum of the rows of x (rows, columns), `stride` apart, eight at a time, so
+   that rounding grows with rows / 8. */
 static void NAME(column_sums)(const real *x, ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t stride,
                               real *out) {
     for (ptrdiff_t j = 0; j < columns; j++)

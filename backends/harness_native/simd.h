@@ -121,9 +121,8 @@ static inline vec NAME(tanh)(vec x) {
 
 /* e^x, as the square of e^(x / 2): so it overflows to infinity, and to 0. */
 static inline vec NAME(exp)(vec x) {
-    vec scale, p = NAME(expm1_parts)(
-                   NAME(at_most)(NAME(at_least)(x * (real)0.5, -LARGEST_EXPONENT), LARGEST_EXPONENT),
-                   &scale);
+    vec half = NAME(at_most)(NAME(at_least)(x * (real)0.5, -LARGEST_EXPONENT), LARGEST_EXPONENT);
+    vec scale, p = NAME(expm1_parts)(half, &scale);
     vec e = scale * p + scale;
     return e * e;
 }
@@ -141,15 +140,17 @@ static inline vec NAME(log_quotient)(vec s) {
     return 2 * s + 2 * s * sum;
 }
 
-/* log(x) = k log 2 + log(m), x = 2^k m, with m between sqrt(1/2) and sqrt(2). */
+/* log(x) = k log 2 + log(m), x = 2^k m, with m between sqrt(1/2) and sqrt(2). Numbers too small to
+   be normal are taken for others as small. */
 static inline vec NAME(log)(vec x) {
     const real half = (real)0.70710678118654752;
     bits begin;
     memcpy(&begin, &half, sizeof half);
     svec k = (svec)((ivec)x - begin) >> EXPONENT_SHIFT;
     vec m = (vec)((svec)x - (k << EXPONENT_SHIFT)), power = __builtin_convertvector(k, vec);
-    vec y = power * (real)LN2_HIGH + (NAME(log_quotient)((m - 1) / (m + 1)) + power * (real)LN2_LOW);
-    y = NAME(chosen)((ivec)(x > (real)HUGE_VAL / 2), x, y);
+    vec y = NAME(log_quotient)((m - 1) / (m + 1)) + power * (real)LN2_LOW;
+    y = power * (real)LN2_HIGH + y;
+    y = NAME(chosen)((ivec)(x == (real)HUGE_VAL), x, y);
     y = NAME(chosen)((ivec)(x == 0), NAME(splat)((real)-HUGE_VAL), y);
     return NAME(chosen)((ivec)(x >= 0), y, NAME(splat)((real)NAN));
 }

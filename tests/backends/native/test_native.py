@@ -14,7 +14,16 @@ from hypothesis import HealthCheck, assume, given, settings
 
 import harness_native
 from harness.cells import GRU, LSTM, RNN, MinGRU
-from harness.contract import Batch, Execution, Inputs, Missing, Model, Optimizer, UnsupportedError
+from harness.contract import (
+    Batch,
+    Cell,
+    Execution,
+    Inputs,
+    Missing,
+    Model,
+    Optimizer,
+    UnsupportedError,
+)
 from harness_jax.backend import JaxBackend
 from harness_native import CellLibrary, Library, source
 from harness_native.build import Recipe, build
@@ -200,6 +209,44 @@ def test_the_gate_functions_are_right_to_three_units_in_the_last_place(dtype):
         (gated.states[1][1], 1 / (1 + np.exp(-exact))),
     ):
         assert (np.abs(found - expected) <= 3 * np.spacing(np.abs(expected).astype(dtype))).all()
+
+
+class Function(Cell):
+    """h' = a function of zx."""
+
+    gates, products = ("h",), ()
+
+    def __init__(self, name):
+        self.name = name
+
+    def step(self, ops, zx, state, own):
+        return (getattr(ops, self.name)(zx),)
+
+
+FUNCTIONS = {
+    "exp": np.exp,
+    "log": np.log,
+    "sqrt": np.sqrt,
+    "softplus": lambda x: np.logaddexp(x, 0),
+}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_other_functions_are_right_to_four_units_in_the_last_place(name, dtype):
+    size = np.geomspace(1e-30, 80, 20_000).astype(dtype)
+    x = size if name in {"log", "sqrt"} else np.concatenate([size, -size])
+    x = np.concatenate([x, np.array([0, np.inf, np.nan], dtype), 1 + size[:100]])
+    unrolled = NativeRecurrence(Function(name), Shape(1, x.size, 1, dtype))
+    unrolled.zx[0, :, 0] = x
+    unrolled.forward({})
+    with np.errstate(divide="ignore", invalid="ignore"):
+        exact = FUNCTIONS[name](x.astype(np.longdouble)).astype(dtype)
+    result = unrolled.states[0][1, :, 0]
+    same = (result == exact) | (np.isnan(result) & np.isnan(exact))
+    with np.errstate(invalid="ignore"):
+        near = np.abs(result - exact) <= 4 * np.spacing(np.abs(exact))
+    assert (same | near).all(), x[~(same | near)]
 
 
 def layer_of_one(cell, zx):
