@@ -11,7 +11,6 @@ from functools import partial
 from importlib.util import find_spec
 from typing import Any
 
-from harness.cells import GRU, LSTM, RNN, ReluRNN
 from harness.contract import Array, Cell, Missing, Model, Optimizer, Trial
 from harness_native import build_native, native_missing, native_runs
 from harness_numpy.recurrence.flat import Flat
@@ -47,22 +46,18 @@ class Variant:
 
     Attributes:
         engine: imports what the variant needs, and returns the parts.
-        cells: the cells that it has the equations of; None: any.
         takes: whether it can run a cell.
         missing: says why it is not available here, without importing it, or returns None.
         build: builds what it needs for a cell; False if that failed: then ``missing`` says why.
     """
 
     engine: Callable[[], Engine]
-    cells: tuple[type[Cell], ...] | None = None
     takes: Callable[[Cell], bool] = lambda _cell: True
     missing: Callable[[], Missing | None] = lambda: None
     build: Callable[[Cell], bool] = lambda _cell: True
 
     def runs(self, cell: Cell) -> bool:
         """Say whether the variant can execute ``cell`` here."""
-        if self.cells is not None and type(cell) not in self.cells:
-            return False
         return self.takes(cell) and self.missing() is None
 
 
@@ -91,8 +86,8 @@ def _native() -> Engine:
 VARIANTS: Mapping[str, Variant] = {  # the plainest first
     "vectorised": Variant(lambda: Engine(partial(HoistedNetwork, recurrence=Vectorised))),
     "loop": Variant(lambda: Engine(LoopNetwork)),
-    "numba": Variant(_numba, (RNN, ReluRNN, LSTM, GRU), missing=_no_numba),
-    "native": Variant(_native, None, native_runs, native_missing, build_native),
+    "numba": Variant(_numba, missing=_no_numba),
+    "native": Variant(_native, native_runs, native_missing, build_native),
 }
 # The reference of all backends in float64, for proofs alone: the graph of the cell, interpreted.
 REFERENCE = "reference"

@@ -1,18 +1,8 @@
-"""Whole time loops in compiled code with their own product, for few sequences."""
+"""A product in compiled code, for time loops of few sequences that are compiled whole."""
 
 from __future__ import annotations
 
 from harness.contract import Array
-from harness_numpy.compiled.cells import (
-    gru_back,
-    gru_step,
-    lstm_back,
-    lstm_step,
-    relu_back,
-    relu_step,
-    rnn_back,
-    rnn_step,
-)
 from harness_numpy.compiled.jit import compiled
 
 ROWS = 8  # of the matrix at a time: each sum is read and written once for eight products
@@ -45,90 +35,3 @@ def product(x: Array, matrix: Array, out: Array) -> None:
         for k in range(depth - depth % ROWS, depth):
             for j in range(row.shape[0]):
                 row[j] += factor[k] * matrix[k, j]
-
-
-@compiled
-def rnn_ahead(matrix: Array, zh: Array, zx: Array, h: Array) -> None:
-    """All steps of ``rnn``."""
-    for t in range(zx.shape[0]):
-        product(h[t], matrix, zh)
-        rnn_step(t, zx, zh, h)
-
-
-@compiled
-def rnn_behind(matrix: Array, zx: Array, h: Array, d_h: Array, recurrent: Array) -> None:
-    """All steps of ``rnn``, backwards."""
-    for t in range(zx.shape[0] - 1, -1, -1):
-        rnn_back(t, zx, h, d_h, recurrent)
-        product(zx[t], matrix, recurrent)
-
-
-@compiled
-def relu_ahead(matrix: Array, zh: Array, zx: Array, h: Array) -> None:
-    """All steps of ``rnn_relu``."""
-    for t in range(zx.shape[0]):
-        product(h[t], matrix, zh)
-        relu_step(t, zx, zh, h)
-
-
-@compiled
-def relu_behind(matrix: Array, zx: Array, h: Array, d_h: Array, recurrent: Array) -> None:
-    """All steps of ``rnn_relu``, backwards."""
-    for t in range(zx.shape[0] - 1, -1, -1):
-        relu_back(t, zx, h, d_h, recurrent)
-        product(zx[t], matrix, recurrent)
-
-
-@compiled
-def lstm_ahead(
-    matrix: Array, zh: Array, zx: Array, gates: Array, h: Array, c: Array, tanh_c: Array
-) -> None:
-    """All steps of ``lstm``."""
-    for t in range(zx.shape[0]):
-        product(h[t], matrix, zh)
-        lstm_step(t, zx, zh, gates, h, c, tanh_c)
-
-
-@compiled
-def lstm_behind(
-    matrix: Array,
-    zx: Array,
-    gates: Array,
-    c: Array,
-    tanh_c: Array,
-    d_h: Array,
-    recurrent: Array,
-    d_c: Array,
-) -> None:
-    """All steps of ``lstm``, backwards."""
-    for t in range(zx.shape[0] - 1, -1, -1):
-        lstm_back(t, zx, gates, c, tanh_c, d_h, recurrent, d_c)
-        product(zx[t], matrix, recurrent)
-
-
-@compiled
-def gru_ahead(
-    matrix: Array, zh: Array, zx: Array, bias_n: Array, gates: Array, zh_n: Array, h: Array
-) -> None:
-    """All steps of ``gru``."""
-    for t in range(zx.shape[0]):
-        product(h[t], matrix, zh)
-        gru_step(t, zx, zh, bias_n, gates, zh_n, h)
-
-
-@compiled
-def gru_behind(
-    matrix: Array,
-    zx: Array,
-    d_zh: Array,
-    gates: Array,
-    zh_n: Array,
-    h: Array,
-    d_h: Array,
-    recurrent: Array,
-    direct: Array,
-) -> None:
-    """All steps of ``gru``, backwards."""
-    for t in range(zx.shape[0] - 1, -1, -1):
-        gru_back(t, zx, d_zh, gates, zh_n, h, d_h, recurrent, direct)
-        product(d_zh[t], matrix, recurrent)

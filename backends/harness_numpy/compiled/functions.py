@@ -1,4 +1,4 @@
-"""exp, tanh and sigmoid for SIMD lanes: no table, no branch, two units in the last place.
+"""Functions of one number for SIMD lanes: no table, no branch, two units in the last place.
 
 With y = n log 2 + r and |r| <= log(2) / 2, e^y - 1 = 2^n (e^r - 1) + (2^n - 1), where e^r - 1 is
 its Taylor polynomial.
@@ -22,10 +22,11 @@ LOG2_HIGH = 0.693145751953125
 LOG2_LOW = 1.428606820309417232121458e-6
 FACTORIALS = tuple(1 / math.factorial(order) for order in range(14))
 OPTIONS: Any = {"fastmath": MATHS, "error_model": "numpy"}
+REORDERED: Any = {**OPTIONS, "fastmath": MATHS | {"reassoc"}}
 
 
 def expm1_times(y: Any) -> Any:
-    """Return (2^n, e^r - 1) for y within +-80: e^y = 2^n (1 + (e^r - 1))."""
+    """Return (2^n, e^r - 1) for y from -80 to 88 (-700 to 709): e^y = 2^n (1 + (e^r - 1))."""
     raise NotImplementedError
 
 
@@ -92,18 +93,246 @@ def _tanh(x: Any) -> Any:
     return function
 
 
+# Within these limits e^x and its share in a sum are normal numbers: others are slow.
+LIMITS = {"float32": 80, "float64": 700}
+
+
 def exp(x: Any) -> Any:
-    """Return e^x for x <= 0; what is below -80 counts as -80."""
+    """Return e^x; what is below the lower limit counts as the limit."""
     raise NotImplementedError
 
 
 @overload(exp, jit_options=OPTIONS)
 def _exp(x: Any) -> Any:
-    real = np.float64 if x == types.float64 else np.float32
-    least = real(-80)
+    real = _real(x)
+    least, infinity = real(-LIMITS[real.__name__]), real(np.inf)
+    most = real(709 if real is np.float64 else 88)
 
     def function(x: Any) -> Any:
-        power, rest = expm1_times(least if x < least else x)  # noqa: FURB136 - as above
-        return power + power * rest
+        y = least if x < least else (most if x > most else x)  # noqa: FURB136 - as above
+        power, rest = expm1_times(y)
+        return infinity if x > most else power + power * rest
 
     return function
+
+
+def sigmoid(x: Any) -> Any:
+    """Return 1 / (1 + e^-x)."""
+    raise NotImplementedError
+
+
+@overload(sigmoid, jit_options=OPTIONS)
+def _sigmoid(x: Any) -> Any:
+    real = _real(x)
+    most, unit = real(LIMITS[real.__name__]), real(1)
+
+    def function(x: Any) -> Any:
+        y = -most if x > most else (most if x < -most else -x)
+        power, rest = expm1_times(y)
+        return unit / (unit + (power + power * rest))
+
+    return function
+
+
+# atanh(s) = s (1 + s^2 / 3 + s^4 / 5 + ...)
+ODD = tuple(1 / (2 * order + 1) for order in range(18))
+
+
+def atanh_of_third(s: Any) -> Any:
+    """Return the inverse of tanh for s within +- 1/3."""
+    raise NotImplementedError
+
+
+@overload(atanh_of_third, jit_options=OPTIONS)
+def _atanh_of_third(s: Any) -> Any:
+    if s == types.float64:
+        a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11, a12, a13, a14, a15, a16, a17 = ODD[1:]
+
+        def function(s: Any) -> Any:
+            q = s * s
+            upper = a12 + q * (a13 + q * (a14 + q * (a15 + q * (a16 + q * a17))))
+            middle = a6 + q * (a7 + q * (a8 + q * (a9 + q * (a10 + q * (a11 + q * upper)))))
+            lower = a1 + q * (a2 + q * (a3 + q * (a4 + q * (a5 + q * middle))))
+            return s + s * (q * lower)
+
+        return function
+    b1, b2, b3, b4, b5, b6, b7, b8 = (np.float32(each) for each in ODD[1:9])
+
+    def single(s: Any) -> Any:
+        q = s * s
+        lower = b1 + q * (b2 + q * (b3 + q * (b4 + q * (b5 + q * (b6 + q * (b7 + q * b8))))))
+        return s + s * (q * lower)
+
+    return single
+
+
+def softplus(x: Any) -> Any:
+    """Return log(1 + e^x)."""
+    raise NotImplementedError
+
+
+@overload(softplus, jit_options=OPTIONS)
+def _softplus(x: Any) -> Any:
+    real = _real(x)
+    least, two, zero = real(-LIMITS[real.__name__]), real(2), real(0)
+
+    def function(x: Any) -> Any:
+        size = x if x < zero else -x
+        power, rest = expm1_times(least if size < least else size)  # noqa: FURB136 - as above
+        small = power + power * rest  # log(1 + s) = 2 atanh(s / (2 + s))
+        return (zero if x < zero else x) + two * atanh_of_third(small / (two + small))  # noqa: FURB136
+
+    return function
+
+
+def log(x: Any) -> Any:
+    """Return the natural logarithm; a subnormal number counts as 0."""
+    raise NotImplementedError
+
+
+@overload(log, jit_options=OPTIONS)
+def _log(x: Any) -> Any:
+    is_double = x == types.float64
+    real: Any = np.float64 if is_double else np.float32
+    whole: Any = np.int64 if is_double else np.int32
+    shift, unit, two, zero = whole(52 if is_double else 23), real(1), real(2), real(0)
+    # The bits of sqrt(1/2): subtracted, the exponent's field rounds to the nearest power of two.
+    root = whole(np.asarray(np.sqrt(0.5), real).view(whole))
+    high, low = real(LOG2_HIGH), real(LOG2_LOW)
+    tiny, infinity, nothing = real(np.finfo(real).tiny), real(np.inf), real(np.nan)
+
+    def function(x: Any) -> Any:
+        bits = real(x).view(whole)
+        n = whole((bits - root) >> shift)
+        part = whole(bits - whole(n << shift)).view(real)
+        s = (part - unit) / (part + unit)
+        power = real(n)
+        result = power * high + (power * low + two * atanh_of_third(s))
+        result = -infinity if x < tiny else result
+        result = nothing if x < zero else result
+        return x if x == infinity or x != x else result  # noqa: PLR0124 - NaN
+
+    return function
+
+
+def sqrt(x: Any) -> Any:
+    """Return the square root."""
+    raise NotImplementedError
+
+
+@overload(sqrt, jit_options=OPTIONS)
+def _sqrt(x: Any) -> Any:  # noqa: ARG001 - Numba wants its name
+    def function(x: Any) -> Any:
+        return np.sqrt(x)
+
+    return function
+
+
+def relu(x: Any) -> Any:
+    """Return max(x, 0); NaN stays NaN."""
+    raise NotImplementedError
+
+
+@overload(relu, jit_options=OPTIONS)
+def _relu(x: Any) -> Any:
+    zero = _real(x)(0)
+
+    def function(x: Any) -> Any:
+        return zero if x < zero else x  # noqa: FURB136 - max would hide NaN
+
+    return function
+
+
+def absolute(x: Any) -> Any:
+    """Return the absolute value."""
+    raise NotImplementedError
+
+
+@overload(absolute, jit_options=OPTIONS)
+def _absolute(x: Any) -> Any:
+    zero = _real(x)(0)
+
+    def function(x: Any) -> Any:
+        return -x if x < zero else x
+
+    return function
+
+
+def positive(x: Any) -> Any:
+    """Return 1 if x > 0, else 0."""
+    raise NotImplementedError
+
+
+@overload(positive, jit_options=OPTIONS)
+def _positive(x: Any) -> Any:
+    zero, unit = _real(x)(0), _real(x)(1)
+
+    def function(x: Any) -> Any:
+        return unit if x > zero else zero
+
+    return function
+
+
+def where_positive(d: Any, x: Any) -> Any:
+    """Return d if x > 0, else 0."""
+    raise NotImplementedError
+
+
+@overload(where_positive, jit_options=OPTIONS)
+def _where_positive(d: Any, x: Any) -> Any:  # noqa: ARG001 - as above
+    zero = _real(x)(0)
+
+    def function(d: Any, x: Any) -> Any:
+        return d if x > zero else zero
+
+    return function
+
+
+def sign(x: Any) -> Any:
+    """Return -1, 0 or 1."""
+    raise NotImplementedError
+
+
+@overload(sign, jit_options=OPTIONS)
+def _sign(x: Any) -> Any:
+    zero, unit, minus = _real(x)(0), _real(x)(1), _real(x)(-1)
+
+    def function(x: Any) -> Any:
+        return unit if x > zero else (minus if x < zero else zero)
+
+    return function
+
+
+def maximum(a: Any, b: Any) -> Any:
+    """Return the larger of two; NaN if one is NaN."""
+    raise NotImplementedError
+
+
+@overload(maximum, jit_options=OPTIONS)
+def _maximum(a: Any, b: Any) -> Any:  # noqa: ARG001 - as above
+    def function(a: Any, b: Any) -> Any:
+        return a if a > b or a != a else b  # noqa: PLR0124 - NaN
+
+    return function
+
+
+def mean(row: Any) -> Any:
+    """Return the mean of a row (n,), added in an order that suits SIMD."""
+    raise NotImplementedError
+
+
+@overload(mean, jit_options=REORDERED)
+def _mean(row: Any) -> Any:
+    real = _real(row.dtype)
+
+    def function(row: Any) -> Any:
+        total = real(0)
+        for j in range(row.shape[0]):
+            total += row[j]
+        return total / real(row.shape[0])
+
+    return function
+
+
+def _real(x: Any) -> Any:
+    return np.float64 if x == types.float64 else np.float32

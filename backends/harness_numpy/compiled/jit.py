@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
+from functools import cache
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numba
@@ -15,6 +18,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 # What may be assumed of numbers: fused multiply-adds; not that sums may be reordered, nor that
 # nothing is NaN.
 MATHS = {"contract", "arcp", "nsz"}
+# What kernels call. Numba's cache compares only the file of the kernel itself.
+CALLED = ("few.py", "functions.py", "jit.py")
 _kernels: list[Any] = []
 
 
@@ -27,10 +32,8 @@ def compiled(function: F) -> F:
         UnavailableError: there is no such folder.
     """
     settings: Any = config
-    before, settings.CACHE_DIR = (
-        settings.CACHE_DIR,
-        settings.CACHE_DIR or str(private_folder("numba")),
-    )
+    before = settings.CACHE_DIR
+    settings.CACHE_DIR = str(Path(before) / digest() if before else folder())
     try:
         kernel: Any = numba.njit(cache=True, fastmath=MATHS, error_model="numpy", nogil=True)(
             function
@@ -40,6 +43,25 @@ def compiled(function: F) -> F:
     _kernels.append(kernel)
     compiled_function: F = kernel
     return compiled_function
+
+
+def folder() -> Path:
+    """Return where compiled code is kept.
+
+    Raises:
+        UnavailableError: there is no such folder.
+    """
+    path = private_folder("numba") / digest()
+    path.mkdir(mode=0o700, exist_ok=True)
+    return path
+
+
+@cache
+def digest() -> str:
+    """Return a hash of the code that kernels call."""
+    here = Path(__file__).parent
+    content = b"".join((here / name).read_bytes() for name in CALLED)
+    return hashlib.sha256(content).hexdigest()[:16]
 
 
 def compilations() -> int:

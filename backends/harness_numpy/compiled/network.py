@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.contract import Array
-from harness_numpy.compiled.chain import compiled_recurrence
+from harness_numpy.compiled.chain import Compiled
 from harness_numpy.compiled.functions import exp
 from harness_numpy.compiled.jit import compiled
 from harness_numpy.recurrence.device import DeviceBatch
@@ -101,4 +101,4 @@ def adam(
         p[j] -= rate * m[j] / (np.sqrt(s[j] * scale) + least)
 
 
-network = partial(CompiledNetwork, recurrence=compiled_recurrence)
+network = partial(CompiledNetwork, recurrence=Compiled)

@@ -1,5 +1,6 @@
 """The variant ``numba``: its functions, its agreement with ``vectorised``, its cache."""
 
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -14,7 +15,7 @@ from harness_numpy import NumpyBackend, variants
 from native_cells import Normalised
 
 needs_numba = pytest.mark.skipif(find_spec("numba") is None, reason="Numba is not installed")
-CELLS = [RNN(), ReluRNN(), LSTM(), GRU()]
+CELLS = [RNN(), ReluRNN(), LSTM(), GRU(), Normalised()]
 V, K = 6, 5
 # Of the largest element: 300 steps of products of 128 in another order.
 TOLERANCE = {"float64": 1e-11, "float32": 2e-3}
@@ -96,27 +97,83 @@ def test_training_with_dropout_and_clipping_follows_vectorised():
         np.testing.assert_allclose(trainers[1].parameters()[name], value, rtol=0, atol=1e-9)
 
 
+FUNCTIONS = {
+    "exp": np.exp,
+    "tanh": np.tanh,
+    "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
+    "softplus": lambda x: np.logaddexp(x, 0),
+    "log": np.log,
+    "sqrt": np.sqrt,
+    "relu": lambda x: np.maximum(x, 0),
+    "absolute": np.abs,
+}
+
+
 @needs_numba
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_compiled_functions_are_exact_to_a_few_units_in_the_last_place(dtype):
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_compiled_functions_are_exact_to_a_few_units_in_the_last_place(name, dtype):
     import numba
 
-    from harness_numpy.compiled.functions import exp, tanh
+    from harness_numpy.compiled import functions
+
+    function = getattr(functions, name)
 
     @numba.njit(error_model="numpy")
-    def fill(x, powers, tangents):
+    def fill(x, out):
         for index in range(x.size):
-            powers[index], tangents[index] = exp(x[index]), tanh(x[index])
+            out[index] = function(x[index])
 
-    points = np.concatenate(
-        [np.linspace(-45, 45, 2001), np.geomspace(1e-30, 1, 500), [np.nan]]
-    ).astype(dtype)
-    powers, tangents = np.empty_like(points), np.empty_like(points)
-    fill(points, powers, tangents)
-    exact, rounding = points.astype(np.float64), 4 * float(np.finfo(dtype).eps)
-    np.testing.assert_allclose(tangents, np.tanh(exact), rtol=rounding)
-    below = (exact <= 0) | np.isnan(exact)
-    np.testing.assert_allclose(powers[below], np.exp(exact[below]), rtol=rounding)
+    points = np.concatenate([np.linspace(-70, 70, 2001), np.geomspace(1e-30, 1, 500), [np.nan]])
+    if name in {"log", "sqrt"}:
+        points = np.concatenate([np.geomspace(1e-30, 1e30, 2001), [1.0, np.nan]])
+    points = points.astype(dtype)
+    found = np.empty_like(points)
+    fill(points, found)
+    exact = FUNCTIONS[name](points[:-1].astype(np.float64))
+    np.testing.assert_allclose(found[:-1], exact, rtol=4 * float(np.finfo(dtype).eps))
+    assert np.isnan(found[-1])
+
+
+@needs_numba
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_compiled_functions_are_right_at_their_limits(dtype):
+    import numba
+
+    from harness_numpy.compiled.functions import exp, log, sigmoid
+
+    @numba.njit(error_model="numpy")
+    def results(x):
+        return exp(x), sigmoid(x), log(x)
+
+    real = np.dtype(dtype).type
+    assert results(real(np.inf)) == (np.inf, 1, np.inf)
+    assert results(real(-np.inf))[:2] == pytest.approx((0, 0), abs=1e-30)
+    assert results(real(0)) == (1, 0.5, -np.inf)
+    assert np.isnan(results(real(-1))[2])
+
+
+@needs_numba
+def test_a_second_process_compiles_nothing(tmp_path):
+    code = (
+        "import numpy as np\nfrom harness.cells import GRU\n"
+        "from harness.contract import Inputs, Model\n"
+        "from harness_numpy.compiled.chain import Compiled\n"
+        "from harness_numpy.compiled.jit import compilations\n"
+        "from harness_numpy.recurrence.layer import Shape\n"
+        "shapes = Model(GRU(), Inputs('token', 1), 3, 1, 1, 'cross_entropy').parameter_shapes()\n"
+        "weights = {name.removesuffix('_l0'): np.zeros(size) for name, size in shapes.items()}\n"
+        "layer = Compiled(GRU(), Shape(2, 5, 3, 'float64'))\n"
+        "layer.zx.fill(0); layer.forward(weights)\n"
+        "print(compilations())"
+    )
+    environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path)}
+    counts = [
+        int(subprocess.check_output([sys.executable, "-c", code], env=environment, text=True))
+        for _ in range(2)
+    ]
+    assert counts[0] > 0
+    assert counts[1] == 0
 
 
 @needs_numba
@@ -199,8 +256,9 @@ def test_the_fastest_is_a_compiled_one_on_offer_where_it_pays(
     assert backend.fastest_variant(LSTM(), small) == "vectorised"
 
 
-def test_a_cell_without_a_compiled_kernel_runs_vectorised():
+@needs_numba
+def test_a_cell_that_takes_a_mean_runs_compiled_by_numba():
     backend = NumpyBackend()
     large = Trial(backend="numpy", variant="any", task="char", cell="odd", length=64, steps=1000)
-    assert backend.fastest_variant(Normalised(), large) == "vectorised"
-    assert not {"numba", "native"} & set(backend.variants(Normalised()))
+    assert backend.fastest_variant(Normalised(), large) == "numba"
+    assert "native" not in backend.variants(Normalised())
