@@ -36,7 +36,7 @@ class NumpyBackend(Backend):
 
     name = "numpy"
     checkpoints = True
-    languages = ("c", "numpy")
+    languages = ("c", "numpy", "numba")
 
     def availability(self) -> Available | Missing:
         """Return ``Available``: NumPy comes with the harness."""
@@ -50,9 +50,13 @@ class NumpyBackend(Backend):
         return versions
 
     def source(self, cell: Cell, language: str) -> str:
-        """Return the code of the variants ``native`` and ``vectorised``."""
+        """Return the code of the variants ``native``, ``vectorised`` and ``numba``."""
         if language == "c":
             return native_source(cell)
+        if language == "numba":
+            from harness_numpy.compiled.source import source as numba_source
+
+            return numba_source(cell)
         from harness_numpy.recurrence.generated import source
 
         return source(cell)

@@ -107,7 +107,7 @@ def test_the_derived_graph_of_a_cell_is_printed():
 
 
 @pytest.mark.parametrize("name", ["lstm", "gru_reset_before", "diagonal_signed"])
-@pytest.mark.parametrize("language", ["c", "numpy", "torch", "jax"])
+@pytest.mark.parametrize("language", ["c", "numpy", "numba", "torch", "jax"])
 def test_every_engine_prints_its_code(name, language):
     if language in {"torch", "jax"}:
         pytest.importorskip(language)
