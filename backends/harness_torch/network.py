@@ -42,6 +42,10 @@ class CellStack:
     ) -> None:
         self._layers = [make_layer(model.cell) for _ in range(model.layers)]
         self._weights, self._dtype = weights, dtype
+        self._names = [  # per layer: the names of its weights, without the layer and with it
+            [(name.removesuffix(end), name) for name in weights if name.endswith(end)]
+            for end in (f"_l{index}" for index in range(model.layers))
+        ]
 
     def __call__(
         self, inputs: Tensor, state: States, dropout: float = 0.0, probes: Tensor | None = None
@@ -58,12 +62,7 @@ class CellStack:
         return values, tuple(torch.stack(parts) for parts in zip(*finals, strict=True))
 
     def _of_layer(self, index: int) -> LayerWeights:
-        end = f"_l{index}"
-        others = {
-            name.removesuffix(end): weight.to(self._dtype)
-            for name, weight in self._weights.items()
-            if name.endswith(end)
-        }
+        others = {short: self._weights[name].to(self._dtype) for short, name in self._names[index]}
         return LayerWeights(others.pop("weight_ih"), others.pop("bias_ih"), others)
 
 

@@ -122,12 +122,12 @@ class Forward:
         x = self.writer.at(operand)
         merged = {piece: gate for gate, (k, piece) in self.graph.merged.items() if k == index}
         product, writer = self.cell.products[index], self.writer
-        for first, last in _runs(sorted(merged.items())):
+        for first, last in runs(sorted(merged.items())):
             slot = Slot("zx", merged[first], merged[first] + last - first)
             z = writer.name(slot, self._label(slot))
             writer.line(f"{z}.addmm_({x}, {self._weight(index, first, last)})")
         free = self.free[index]
-        for first, last in _runs([(piece, at) for at, piece in enumerate(free)]):
+        for first, last in runs([(piece, at) for at, piece in enumerate(free)]):
             at = free.index(first)
             slot = Slot(f"product_{index}", at, at + last - first)
             y = writer.name(slot, f"{product.name}_{first}_to_{last}")
@@ -180,14 +180,16 @@ class Forward:
     def _gates(self, group: Sequence[Node]) -> None:
         at = {self.writer.slots[node.args[0]].first: node for node in group}
         writer = self.writer
-        for first, last in _runs([(gate, gate) for gate in sorted(at)]):
+        for first, last in runs([(gate, gate) for gate in sorted(at)]):
             slot = Slot("zx", first, last)
             z = writer.name(slot, self._label(slot))
             writer.line(f"{z}.sigmoid_()")
         for gate, node in sorted(at.items()):
             if node.op == "tanh_half":
                 z = writer.name(Slot("zx", gate, gate + 1))
-                writer.line(f"torch.add({writer.number(-1.0)}, {z}, alpha=2.0, out={z})")
+                writer.line(
+                    f"torch.add({writer.number(-1.0, Slot('zx'))}, {z}, alpha=2.0, out={z})"
+                )
             self._done(node, Slot("zx", gate, gate + 1))
 
     def _statement(self, node: Node) -> None:
@@ -196,6 +198,7 @@ class Forward:
             state = self.cell.states[self.graph.after.index(node)]
             dest = Slot(f"state_{state}", shift=1)
             writer.name(dest, f"new_{state}")
+            writer.spent = {part for part in self.parts(node) if self._free_slot(node, part)}
         else:
             base = next(filter(lambda part: self._free_slot(node, part), self._bases(node)), None)
             overwritten = None if base is None else self._free_slot(node, base)
@@ -234,14 +237,14 @@ class Forward:
                 self.writer.line(f"{y}.copy_({self.writer.at(node)})")
 
 
-def _runs(pairs: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+def runs(pairs: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
     """Return (first, last) of the runs in which both numbers of a pair grow by one."""
-    runs: list[list[int]] = []
+    ends: list[list[int]] = []
     previous = (-2, -2)
     for pair in pairs:
         if pair == (previous[0] + 1, previous[1] + 1):
-            runs[-1][1] = pair[0] + 1
+            ends[-1][1] = pair[0] + 1
         else:
-            runs.append([pair[0], pair[0] + 1])
+            ends.append([pair[0], pair[0] + 1])
         previous = pair
-    return [(first, last) for first, last in runs]
+    return [(first, last) for first, last in ends]

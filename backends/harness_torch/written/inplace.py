@@ -16,8 +16,11 @@ from harness_torch.recurrence.kernel import Derivatives
 from harness_torch.recurrence.layer import LayerWeights, States
 from harness_torch.recurrence.ops import OPS
 from harness_torch.written.emit import written
+from harness_torch.written.forward import runs
 from harness_torch.written.layout import Rows
 from harness_torch.written.names import Slot
+
+SMALL = 1024  # up to this many numbers, an operation on a tensor () is slower than on a full one
 
 
 class InPlaceKernel:
@@ -30,8 +33,8 @@ class InPlaceKernel:
     def __init__(self, cell: Cell) -> None:
         self._cell, self._program, self.buffers = cell, written(derive(cell)), Buffers()
         merged = self._program.graph.merged.items()
-        self._pairs = [  # per product: the gates that its pieces are merged with, and the pieces
-            [(gate, at) for gate, (of, at) in merged if of == index]
+        self._runs = [  # per product: the runs of gates that it is merged with, and their pieces
+            runs([(gate, at) for gate, (of, at) in sorted(merged) if of == index])
             for index in range(len(cell.products))
         ]
         self._changes = -1  # of the buffers when the views were taken
@@ -156,21 +159,26 @@ class InPlaceKernel:
 
     def _merged(self, index: int, bias_ih: Tensor, bias: Tensor) -> Tensor:
         """Return bias_ih plus the bias of a product's merged pieces."""
-        pairs, count = self._pairs[index], len(self._cell.gates)
-        if len(pairs) == count and all(gate == at for gate, at in pairs):
+        graph, count = self._program.graph, len(self._cell.gates)
+        if self._runs[index] == [(0, count)] and bias.shape == bias_ih.shape:
             return bias_ih + bias
-        if not pairs:
-            return bias_ih
-        parts = list(bias_ih.chunk(count))
-        pieces = bias.chunk(len(self._program.graph.pieces[index]))
-        for gate, at in pairs:
-            parts[gate] = parts[gate] + pieces[at]
-        return torch.cat(parts)
+        hidden = len(bias_ih) // count
+        parts, end = list[Tensor](), 0
+        for first, last in self._runs[index]:
+            at = graph.merged[first][1]
+            if first > end:
+                parts.append(bias_ih[end * hidden : first * hidden])
+            own = _part_of(bias, at * hidden, (at + last - first) * hidden)
+            parts.append(_part_of(bias_ih, first * hidden, last * hidden) + own)
+            end = last
+        if end < count:
+            parts.append(_part_of(bias_ih, end * hidden, len(bias_ih)))
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
 
     def _scaled(self, rows: Tensor, scales: Sequence[float]) -> Tensor:
-        if len(set(scales)) == 1:
+        if scales.count(scales[0]) == len(scales):
             return rows if scales[0] == 1 else rows * scales[0]
-        key = (tuple(scales), len(rows), rows.dtype, rows.device)
+        key = (tuple(scales), rows.shape[0], rows.dtype, rows.device)
         if key not in self._constants:
             each = torch.tensor(scales, dtype=rows.dtype, device=rows.device)
             self._constants[key] = each.repeat_interleave(len(rows) // len(each))
@@ -188,7 +196,7 @@ class InPlaceKernel:
         learnt = {}
         for name, (kind, *what) in self._program.fixed.items():
             if kind == "number":
-                learnt[name] = self._number(what[0])
+                learnt[name] = self._number(*what)
             elif kind == "weight":
                 index, first, last = what
                 weight = others[f"weight_{self._cell.products[index].name}"]
@@ -203,11 +211,12 @@ class InPlaceKernel:
                 learnt[name] = _rows(weight, len(rows.order), rows.order)
         return learnt
 
-    def _number(self, value: float) -> Tensor:
-        like = self.buffers["zx"]
-        key = (value, like.dtype, like.device)
+    def _number(self, value: float, wide: bool) -> Tensor:
+        like = self._ends[0][0]
+        key = (value, like.shape if wide else (), like.dtype, like.device)
         if key not in self._constants:
-            self._constants[key] = torch.tensor(value, dtype=like.dtype, device=like.device)
+            shape = like.shape if wide and like.numel() <= SMALL else ()
+            self._constants[key] = torch.full(shape, value, dtype=like.dtype, device=like.device)
         return self._constants[key]
 
     def _run(self, name: str) -> Any:
@@ -235,13 +244,16 @@ class InPlaceKernel:
 
 def _part_of(rows: Tensor, first: int, last: int) -> Tensor:
     """Return some rows; a slice of all would take its time too."""
-    return rows if last - first == len(rows) else rows[first:last]
+    return rows if last - first == rows.shape[0] else rows[first:last]
 
 
 def _rows(rows: Tensor, count: int, order: Sequence[int]) -> Tensor:
     """Return parts of the first axis, cut into ``count``, in another order."""
     if list(order) == list(range(count)):
         return rows
+    if len(order) == 1:
+        size = len(rows) // count
+        return rows[order[0] * size : (order[0] + 1) * size]
     parts = rows.chunk(count)
     return torch.cat([parts[at] for at in order])
 

@@ -61,10 +61,11 @@ class Names:
         count = len({slot.buffer for slot in self.slots if slot.buffer.startswith(f"{kind}_")})
         return f"{kind}_{count}"
 
-    def number(self, value: float) -> str:
-        """Return the name of a tensor () that holds a number."""
+    def number(self, value: float, *, wide: bool = True) -> str:
+        """Return the name of a tensor that holds a number; ``wide``: it may be (B, H)."""
         name = "number_" + f"{value:g}".replace("-", "minus_").replace(".", "_").replace("+", "")
-        self.fixed[name] = ("number", value)
+        name += "" if wide else "_narrow"
+        self.fixed[name] = ("number", value, wide)
         return name
 
     def unit(self, node: Node) -> str:

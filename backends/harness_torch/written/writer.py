@@ -58,6 +58,7 @@ class Writer:
         self.lines: list[str] = []
         self.used: dict[str, Slot] = {}
         self.fixed: set[str] = set()
+        self.spent: set[Node] = set()  # values that the next statement may overwrite
         self.reads = _reads(roots, self.slots)
 
     def line(self, text: str) -> None:
@@ -70,9 +71,9 @@ class Writer:
         self.used[name] = slot
         return name
 
-    def number(self, value: float) -> str:
-        """Return the name of a number's tensor."""
-        name = self.names.number(value)
+    def number(self, value: float, dest: Slot) -> str:
+        """Return the name of a number's tensor, for a result in ``dest``."""
+        name = self.names.number(value, wide=dest.wide)
         self.fixed.add(name)
         return name
 
@@ -136,12 +137,16 @@ class Writer:
         y = self.name(dest)
         x, *more = [self.need(argument) for argument in node.args]
         if node.op == "tanh_half":
-            self.line(f"torch.sigmoid({x}, out={y})")
-            self.line(f"torch.add({self.number(-1.0)}, {y}, alpha=2.0, out={y})")
+            if x == y or node.args[0] in self.spent:
+                self.line(f"{x}.sigmoid_()")
+            else:
+                self.line(f"torch.sigmoid({x}, out={y})")
+                x = y
+            self.line(f"torch.add({self.number(-1.0, dest)}, {x}, alpha=2.0, out={y})")
         elif node.op == "positive" and node.args[0].op == "relu":
             self.line(f"torch.sign({x}, out={y})")  # of a number that is never negative
         elif node.op == "softplus":
-            self.line(f"torch.logaddexp({x}, {self.number(0.0)}, out={y})")
+            self.line(f"torch.logaddexp({x}, {self.number(0.0, dest)}, out={y})")
         elif node.op == "divide" and node.args[0].op == "constant":
             self.line(f"torch.reciprocal({more[0]}, out={y})")
             if node.args[0].value != 1:
@@ -245,7 +250,7 @@ class Writer:
                 self._pair(first.op, first.nodes, dest)
                 x = y
             alpha = _option("alpha", first.scale)
-            self.line(f"torch.add({self.number(constant)}, {x}{alpha}, out={y})")
+            self.line(f"torch.add({self.number(constant, dest)}, {x}{alpha}, out={y})")
             return 0.0
         scale = first.scale
         if first.op:
@@ -322,7 +327,7 @@ class Writer:
             scale, now = 1.0 if absorbs else scale, y
         now = self._multiplied(plain, now, dest)
         for kind, value in slopes:
-            self._slope(kind, self.at(value), now, y)
+            self._slope(kind, self.at(value), now, dest)
             now = y
         if now != y:
             self.line(f"{y}.copy_({now})")
@@ -350,13 +355,14 @@ class Writer:
             now = y
         return now
 
-    def _slope(self, kind: str, x: str, now: str, y: str) -> None:
+    def _slope(self, kind: str, x: str, now: str, dest: Slot) -> None:
         """Multiply ``now`` by the derivative of sigmoid or tanh, from its value ``x``."""
+        y = self.name(dest)
         if now:
             self.line(f"{kind}_backward({now}, {x}, grad_input={y})")
             return
         self.line(f"torch.mul({x}, {x}, out={y})")
-        minuend = x if kind == "sigmoid" else self.number(1.0)
+        minuend = x if kind == "sigmoid" else self.number(1.0, dest)
         self.line(f"torch.sub({minuend}, {y}, out={y})")
 
     def flat(self, args: Sequence[Node]) -> list[Node]:
