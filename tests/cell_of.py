@@ -5,7 +5,7 @@ from functools import wraps
 from harness.contract import Cell
 
 
-def stated(step, gates=("a", "b"), states=("h",), products=(), vectors=(), name="stated"):
+def cell_of(step, gates=("a", "b"), states=("h",), products=(), vectors=(), name="stated"):
     """Return a cell with this step."""
 
     @wraps(step)

@@ -165,6 +165,7 @@ class TraceOps(Ops):
 
     def split(self, x: Symbol, parts: int) -> Sequence[Symbol]:
         """Return ``parts`` symbols of equally many pieces."""
+        x = symbol(self._graph, x)
         if parts < 1 or len(x.pieces) % parts:
             count = f"{len(x.pieces)} H units" if len(x.pieces) > 1 else "H units"
             raise UntraceableError(
@@ -186,8 +187,8 @@ class TraceOps(Ops):
 
     def mean(self, x: Symbol) -> Symbol:
         """Return the mean over the last axis."""
-        share = 1 / len(x.pieces)
-        parts = [(share, self._graph.mean(piece)) for piece in x.pieces]
+        pieces = symbol(self._graph, x).pieces
+        parts = [(1 / len(pieces), self._graph.mean(piece)) for piece in pieces]
         return Symbol(self._graph, (self._graph.sum(parts),))
 
     def single(self, x: Symbol | float, where: str) -> Node:

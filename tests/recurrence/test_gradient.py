@@ -12,7 +12,7 @@ from harness.recurrence import derive, step_of
 from random_cells import random_cells
 
 torch = pytest.importorskip("torch")
-B, H = 3, 4
+SHAPES = ((3, 4), (2, 5), (1, 1))  # (B, H)
 EXACT = 1e-9
 HUGE = 1e8  # beyond it, sums of such terms differ by more than EXACT in float64
 
@@ -53,14 +53,15 @@ class TorchOps:
 
 
 def drawn(cell, scale, seed):
-    """Return zx, states, vectors, and per product a weight and a bias, all float64."""
-    rng = np.random.default_rng(seed)
-    zx = scale * rng.normal(size=(B, len(cell.gates) * H))
-    state = [rng.normal(size=(B, H)) for _ in cell.states]
-    own = [rng.normal(size=H) for _ in cell.vectors]
-    rows = [len(product.gates or cell.gates) * H for product in cell.products]
-    weights = [(rng.normal(size=(count, H)), rng.normal(size=count)) for count in rows]
-    return zx, state, own, weights, [rng.normal(size=(B, H)) for _ in cell.states]
+    """Return zx, states, vectors, a weight and a bias per product, d_new; all float64."""
+    rng, shape = np.random.default_rng(seed), SHAPES[seed % len(SHAPES)]
+    batch, hidden = shape
+    zx = scale * rng.normal(size=(batch, len(cell.gates) * hidden))
+    state = [rng.normal(size=shape) for _ in cell.states]
+    own = [rng.normal(size=hidden) for _ in cell.vectors]
+    rows = [len(product.gates or cell.gates) * hidden for product in cell.products]
+    weights = [(rng.normal(size=(count, hidden)), rng.normal(size=count)) for count in rows]
+    return zx, state, own, weights, [rng.normal(size=shape) for _ in cell.states]
 
 
 def by_autograd(cell, zx, state, own, weights, d_new):
@@ -93,13 +94,13 @@ def by_derivation(cell, zx, state, own, weights, d_new):
         OPS, zx, products, state, own, d_new, lambda at, d_product: d_product @ weights[at][0]
     )
     ends = (*gradient.state, *gradient.vectors)
-    assert all(isinstance(part, float) or part.shape == (B, H) for part in ends)
-    d_state = [np.broadcast_to(part, (B, H)).copy() for part in gradient.state]
+    assert all(isinstance(part, float) or part.shape == state[0].shape for part in ends)
+    d_state = [np.broadcast_to(part, state[0].shape).copy() for part in gradient.state]
     for at, operand in enumerate(recurrence.operands):
         if operand.op == "state":
             d_state[operand.value] += gradient.products[at] @ weights[at][0]
     operands = recurrence.operand_values(OPS, zx, products, state, own)
-    d_own = [np.broadcast_to(part, (B, H)).sum(0) for part in gradient.vectors]
+    d_own = [np.broadcast_to(part, state[0].shape).sum(0) for part in gradient.vectors]
     pairs = [
         part
         for d_product, operand in zip(gradient.products, operands, strict=True)

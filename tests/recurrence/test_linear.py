@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 
-from cell_of import stated
+from cell_of import cell_of
 from harness.cells.operations import OPS
 from harness.contract import Product, UnsupportedError
 from harness.recurrence import derive
@@ -15,7 +15,7 @@ B, H = 3, 4
 
 def one(result, **changes):
     """Return a cell h' = result(ops, a, b, h, own)."""
-    return stated(
+    return cell_of(
         lambda ops, zx, state, own: (result(ops, *ops.split(zx, 2), state.h, own),), **changes
     )
 
@@ -45,12 +45,12 @@ NOT_LINEAR = {
     "other units": one(lambda ops, a, b, h, own: ops.mean(h) + b),
     "normalised": one(lambda ops, a, b, h, own: ops.normalise(h) * a),
     "no state": one(lambda ops, a, b, h, own: ops.tanh(a) + b),
-    "product": stated(
+    "product": cell_of(
         lambda ops, zx, state, own: (zx + ops.product("hh", state.h),),
         ("a",),
         products=(Product(),),
     ),
-    "two states": stated(
+    "two states": cell_of(
         lambda ops, zx, state, own: (0.5 * state.c, 0.5 * state.h + zx), ("a",), ("h", "c")
     ),
 }

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cell_of import stated
+from cell_of import cell_of
 from harness.cells import LSTM
 from harness.contract import Cell, Product, UnsupportedError
 from harness.recurrence import derive
@@ -93,7 +93,7 @@ def test_the_line_and_the_fix_are_named(result, what, fix):
     def step(ops, zx, state, own):
         return (result(ops, state.h, ops.split(zx, 2)[0]),)
 
-    message = refusal(stated(step, name="mine"))
+    message = refusal(cell_of(step, name="mine"))
     assert message.startswith("cell 'mine': ")
     assert what in message
     assert fix in message
@@ -104,9 +104,9 @@ def test_the_line_and_the_fix_are_named(result, what, fix):
 
 
 def test_a_gate_that_is_not_cut_off_is_refused():
-    cell = stated(lambda ops, zx, state, own: (zx + state.h,))
+    cell = cell_of(lambda ops, zx, state, own: (zx + state.h,))
     assert "arithmetic of arrays of 2 H and 1 H units: split the wider one" in refusal(cell)
-    cell = stated(lambda ops, zx, state, own: (ops.split(zx, 3)[0] + state.h,))
+    cell = cell_of(lambda ops, zx, state, own: (ops.split(zx, 3)[0] + state.h,))
     assert "cuts an array of 2 H units into 1 to 2 equal parts of H" in refusal(cell)
 
 
@@ -115,13 +115,13 @@ def test_a_product_that_is_taken_twice_is_refused():
         both = ops.product("hh", state.h) + ops.product("hh", zx)
         return (both,)
 
-    message = refusal(stated(step, ("a",), products=HH))
+    message = refusal(cell_of(step, ("a",), products=HH))
     assert "ops.product('hh') is taken twice: keep its value, or declare another" in message
     assert line_of(message)[1] == 'both = ops.product("hh", state.h) + ops.product("hh", zx)'
 
 
 def test_a_product_that_is_never_taken_is_refused():
-    cell = stated(lambda ops, zx, state, own: (zx + state.h,), ("a",), products=HH)
+    cell = cell_of(lambda ops, zx, state, own: (zx + state.h,), ("a",), products=HH)
     message = refusal(cell)
     assert (
         "step never takes the product hh: remove it from products, or call ops.product" in message
@@ -141,7 +141,7 @@ def test_a_product_is_taken_of_one_array(operand, words):
     def step(ops, zx, state, own):
         return (ops.split(ops.product("hh", operand(ops, zx, own)), 2)[0] + state.h,)
 
-    message = refusal(stated(step, products=HH, vectors=("u",)))
+    message = refusal(cell_of(step, products=HH, vectors=("u",)))
     assert words in message
     assert "ops.product(" in line_of(message)[1]
 
@@ -155,12 +155,12 @@ def test_another_number_of_states_is_refused(results, got):
             return zx
         return [zx, zx] if results is list else (zx,) * results
 
-    message = refusal(stated(step, ("a",), ("h", "c")))
+    message = refusal(cell_of(step, ("a",), ("h", "c")))
     assert f"step must return a tuple of h, c, not {got} ({__file__}, line " in message
 
 
 def test_a_state_or_a_vector_that_is_not_declared_is_named():
-    message = refusal(stated(lambda ops, zx, state, own: (state.c * own.u,)))
+    message = refusal(cell_of(lambda ops, zx, state, own: (state.c * own.u,)))
     assert "step raised AttributeError: 'State' object has no attribute 'c'" in message
     assert line_of(message)
 
@@ -196,4 +196,4 @@ def test_the_error_of_a_cell_that_refuses_itself_is_its_own():
     def step(ops, zx, state, own):
         raise UnsupportedError("this cell needs a newer engine")
 
-    assert refusal(stated(step)) == "this cell needs a newer engine"
+    assert refusal(cell_of(step)) == "this cell needs a newer engine"

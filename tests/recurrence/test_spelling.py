@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 
-from cell_of import stated
+from cell_of import cell_of
 from harness.contract import Product, UnsupportedError
 from harness.recurrence import derive
 from random_cells import BINARY, RandomCell, random_cells
@@ -30,17 +30,17 @@ def lstm(c):
         new = c(ops.sigmoid(z_i), ops.sigmoid(z_f), ops.tanh(z_g), state.c)
         return ops.sigmoid(z_o) * ops.tanh(new), new
 
-    return stated(step, ("i", "f", "g", "o"), ("h", "c"), HH)
+    return cell_of(step, ("i", "f", "g", "o"), ("h", "c"), HH)
 
 
 def two(result):
     """Return a cell of two gates, h' = result(ops, a, b, h)."""
-    return stated(lambda ops, zx, state, own: (result(ops, *ops.split(zx, 2), state.h),))
+    return cell_of(lambda ops, zx, state, own: (result(ops, *ops.split(zx, 2), state.h),))
 
 
 def with_product(result):
     """Return a cell of two gates, h' = result(ops, zx, zh), both (B, 2H)."""
-    return stated(
+    return cell_of(
         lambda ops, zx, state, own: (result(ops, zx, ops.product("hh", state.h)),), products=HH
     )
 
@@ -140,7 +140,7 @@ def test_a_graph_does_not_depend_on_names():
         a, b = ops.split(zx, 2)
         return (a * state[0] + b,)
 
-    one, other = stated(step), stated(step, ("x", "y"), ("h",), name="clone")
+    one, other = cell_of(step), cell_of(step, ("x", "y"), ("h",), name="clone")
     assert derive(one).digest == derive(other).digest
 
 
