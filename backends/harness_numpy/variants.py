@@ -14,13 +14,13 @@ from typing import Any
 from harness.contract import Array, Cell, Missing, Model, Optimizer, Trial
 from harness_native import build_native, native_missing, native_runs
 from harness_numpy.recurrence.flat import Flat
-from harness_numpy.recurrence.generated import Vectorised
 from harness_numpy.recurrence.hoisted import HoistedNetwork
 from harness_numpy.recurrence.layer import Stepwise
 from harness_numpy.recurrence.loop import LoopNetwork
 from harness_numpy.recurrence.masks import Masks
 from harness_numpy.recurrence.network import Network
 from harness_numpy.update import Update
+from harness_numpy.written.generated import Vectorised
 
 MakeNetwork = Callable[[Model, Flat, Flat, Masks, int], Network[Any]]
 

@@ -63,14 +63,14 @@ class Recurrence(ABC):
     def _operands(self) -> list[Array]:
         """Return per product what it is taken of: states before or after the step, or a buffer."""
         shape, derived = self.shape, self.derived
-        found: dict[Node, Array] = {}
+        result: dict[Node, Array] = {}
         for at in reversed(range(len(self.states))):
-            found[derived.after[at]] = self.states[at][1:]
-            found[derived.before[at]] = self.states[at][:-1]
+            result[derived.after[at]] = self.states[at][1:]
+            result[derived.before[at]] = self.states[at][:-1]
         for node in derived.operands:
-            if node not in found:
-                found[node] = self._array(shape.steps, shape.batch, shape.hidden)
-        return [found[node] for node in derived.operands]
+            if node not in result:
+                result[node] = self._array(shape.steps, shape.batch, shape.hidden)
+        return [result[node] for node in derived.operands]
 
     def _array(self, *sizes: int) -> Array:
         return np.empty(sizes, self.shape.dtype)
@@ -186,14 +186,14 @@ class Stepwise(Recurrence):
         matrices = [weights[f"weight_{product.name}"] for product in self.cell.products]
         d_states = [np.zeros_like(states[0]) for states in self.states]
         if d_final is not None:
-            d_states = [part + given for part, given in zip(d_states, d_final, strict=True)]
+            d_states = [part + final for part, final in zip(d_states, d_final, strict=True)]
         for d_vector in self.d_vectors:
             d_vector.fill(0)
         for t in reversed(range(self.shape.steps)):
             d_hidden[t] += d_states[0]
             for kept, d_other in zip(self.d_others, d_states[1:], strict=False):
                 kept[t] = d_other
-            found = self.derived.gradient(
+            result = self.derived.gradient(
                 OPS,
                 self.zx[t],
                 [products[t] for products in self._products],
@@ -202,13 +202,13 @@ class Stepwise(Recurrence):
                 (d_hidden[t], *d_states[1:]),
                 lambda index, d_product: d_product @ matrices[index],
             )
-            self.zx[t] = found.zx
-            d_states = [np.zeros_like(d_hidden[t]) + part for part in found.state]
-            for index, d_product in enumerate(found.products):
+            self.zx[t] = result.zx
+            d_states = [np.zeros_like(d_hidden[t]) + part for part in result.state]
+            for index, d_product in enumerate(result.products):
                 self.d_products[index][t] = d_product
                 if (operand := self.derived.operands[index]).op == "state":
                     d_states[operand.value] += d_product @ matrices[index]
-            for d_vector, part in zip(self.d_vectors, found.vectors, strict=True):
+            for d_vector, part in zip(self.d_vectors, result.vectors, strict=True):
                 np.add(d_vector, part, out=d_vector)
         return d_states
 

@@ -82,8 +82,8 @@ class LoopNetwork(Network[Tape]):
         def product(index: int, operand: Array) -> Array:
             name = cell.products[index].name
             operands[index] = np.zeros_like(before[0]) + operand
-            made: Array = operands[index] @ p[f"weight_{name}"].T
-            return made + p[f"bias_{name}"] if cell.products[index].bias else made
+            value: Array = operands[index] @ p[f"weight_{name}"].T
+            return value + p[f"bias_{name}"] if cell.products[index].bias else value
 
         own = [p[name] for name in cell.vectors]
         after, products = self._derived.step(OPS, zx, before, own, product)
@@ -122,7 +122,7 @@ class LoopNetwork(Network[Tape]):
         """Return d loss / d previous state and d loss / d x; add to the layer's gradients."""
         cell, p, out = self.model.cell, self._weights[layer], self._weight_d[layer]
         matrices = [p[f"weight_{product.name}"] for product in cell.products]
-        found = self._derived.gradient(
+        result = self._derived.gradient(
             OPS,
             moment.zx,
             moment.products,
@@ -131,20 +131,20 @@ class LoopNetwork(Network[Tape]):
             d_after,
             lambda index, d_product: d_product @ matrices[index],
         )
-        d_before = [np.zeros_like(d) + part for d, part in zip(d_after, found.state, strict=True)]
-        out["weight_ih"] += found.zx.T @ moment.x
-        out["bias_ih"] += found.zx.sum(axis=0)
+        d_before = [np.zeros_like(d) + part for d, part in zip(d_after, result.state, strict=True)]
+        out["weight_ih"] += result.zx.T @ moment.x
+        out["bias_ih"] += result.zx.sum(axis=0)
         for index, (product, d_product) in enumerate(
-            zip(cell.products, found.products, strict=True)
+            zip(cell.products, result.products, strict=True)
         ):
             out[f"weight_{product.name}"] += d_product.T @ moment.operands[index]
             if product.bias:
                 out[f"bias_{product.name}"] += d_product.sum(axis=0)
             if (operand := self._derived.operands[index]).op == "state":
                 d_before[operand.value] += d_product @ matrices[index]
-        for name, d_vector in zip(cell.vectors, found.vectors, strict=True):
+        for name, d_vector in zip(cell.vectors, result.vectors, strict=True):
             out[name] += np.sum(np.zeros_like(d_after[0]) + d_vector, axis=0)
-        d_x: Array = found.zx @ p["weight_ih"] * moment.kept
+        d_x: Array = result.zx @ p["weight_ih"] * moment.kept
         return d_before, d_x
 
     def _readout_gradient(self, now: DeviceBatch, h: Array) -> tuple[np.floating[Any], Array]:

@@ -9,9 +9,9 @@ from harness.cells import GRU, LSTM, RNN, harness_cells
 from harness.cells.minimal import MinGRU, MinLSTM
 from harness.contract import Cell, Inputs, Model, UnsupportedError
 from harness.recurrence import derive
-from harness_numpy.recurrence import generated
-from harness_numpy.recurrence.generated import Vectorised, source
 from harness_numpy.recurrence.layer import Shape, Stepwise
+from harness_numpy.written import generated
+from harness_numpy.written.generated import Vectorised, source
 from random_cells import random_cells
 
 CELLS = {

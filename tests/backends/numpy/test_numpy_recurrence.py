@@ -10,8 +10,8 @@ from differences import central_differences
 from harness.cells import harness_cells
 from harness.cells.minimal import MinGRU, MinLSTM
 from harness.contract import Inputs, Model
-from harness_numpy.recurrence.generated import Vectorised
 from harness_numpy.recurrence.layer import Shape, Stepwise
+from harness_numpy.written.generated import Vectorised
 
 CELLS = {
     cell.name: cell

@@ -6,28 +6,28 @@ from collections.abc import Sequence
 
 from harness.recurrence import Anchor, Back, Node, Term
 from harness_numpy.recurrence.layer import is_sum_with_zx
-from harness_numpy.recurrence.plan import Plan, is_one
-from harness_numpy.recurrence.statements import Statements
+from harness_numpy.written.plan import Plan, is_one
+from harness_numpy.written.statements import Statements
 
 
 def factor_statements(plan: Plan) -> Statements:
     """Return the statements that fill the factors of some time steps; all arrays are (n, B, .)."""
     derived = plan.derived
-    known = {node: name for node, (name, _) in plan.stored.items()}
-    known |= {node: f"zx_{plan.gate(at)}" for at, node in enumerate(derived.gates)}
-    known |= {node: f"own_{node.value}" for node in derived.vectors}
-    known |= {node: f"v{node.index}" for node in plan.units}
-    places = {node: f"f{at}" for node, at in plan.blocked.items() if node not in known}
-    places |= {node: f"g{at}" for node, at in plan.blocked_narrow.items() if node not in known}
-    made = Statements(plan.factors, known, places, plan.exact)
+    names = {node: name for node, (name, _) in plan.stored.items()}
+    names |= {node: f"zx_{plan.gate(at)}" for at, node in enumerate(derived.gates)}
+    names |= {node: f"own_{node.value}" for node in derived.vectors}
+    names |= {node: f"v{node.index}" for node in plan.units}
+    positions = {node: f"f{at}" for node, at in plan.blocked.items() if node not in names}
+    positions |= {node: f"g{at}" for node, at in plan.blocked_narrow.items() if node not in names}
+    statements = Statements(plan.factors, names, positions, plan.exact)
     for node in (*plan.blocked, *plan.blocked_narrow):
-        value = made.read(node)
-        place = (
+        value = statements.read(node)
+        target = (
             f"f{plan.blocked[node]}" if node in plan.blocked else f"g{plan.blocked_narrow[node]}"
         )
-        if value != place:
-            made.write(f"copyto({place}, {value})")
-    return made
+        if value != target:
+            statements.write(f"copyto({target}, {value})")
+    return statements
 
 
 class Backward:
@@ -132,14 +132,14 @@ class Backward:
                 self._row(name, range(at, stop), row, array)
             at = stop
 
-    def _row(self, name: str, places: range, row: Sequence[Term | None], array: str) -> None:
+    def _row(self, name: str, positions: range, row: Sequence[Term | None], array: str) -> None:
         """Write neighbouring gradients, those of one anchor and neighbouring factors at once."""
-        places_left = [at for at in places if name != "zx" or at not in self._written]
+        left = [at for at in positions if name != "zx" or at not in self._written]
         if name == "zx":
-            self._written.update(places_left)
-        while places_left:
-            start = stop = places_left[0]
-            while stop in places_left and self._joins(row[start], row[stop], stop - start):
+            self._written.update(left)
+        while left:
+            start = stop = left[0]
+            while stop in left and self._joins(row[start], row[stop], stop - start):
                 stop += 1
             stop = max(stop, start + 1)
             into, term = self._stretch(name, start, stop, array), row[start]
@@ -155,7 +155,7 @@ class Backward:
                     array_of = f"layer.factors[:, {first}:{first + stop - start}]"
                     self.factors[factor] = array_of
                 self.lines.append(f"multiply({factor}, {self._names[term.anchor]}, out={into})")
-            places_left = [at for at in places_left if at >= stop]
+            left = [at for at in left if at >= stop]
 
     def _joins(self, first: Term | None, term: Term | None, distance: int) -> bool:
         blocked = self.plan.blocked

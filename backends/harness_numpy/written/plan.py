@@ -51,8 +51,8 @@ class Plan:
         reverse = self.derived.reverse
         rows = [*reverse.zx, *(term for row in reverse.products for term in row)]
         terms = [term for term in rows if term is not None]
-        found = dict.fromkeys(term.factor for term in [*terms, *reverse.terms()])
-        return [node for node in found if node.width in {"both", "sequence"}]
+        result = dict.fromkeys(term.factor for term in [*terms, *reverse.terms()])
+        return [node for node in result if node.width in {"both", "sequence"}]
 
     @cached_property
     def exact(self) -> frozenset[Node]:
@@ -80,30 +80,30 @@ class Plan:
     def _frontier(self) -> list[Node]:
         """Return what factors read of the forward pass, without leaves and states."""
         forward = {node for node in self.forward if node.args}
-        given = set(filter(_is_computed, (*self.derived.after, *self.derived.operands)))
-        found, seen, waiting = set[Node](), set[Node](), list(self.factors)
+        needed = set(filter(_is_computed, (*self.derived.after, *self.derived.operands)))
+        result, seen, waiting = set[Node](), set[Node](), list(self.factors)
         while waiting:
             node = waiting.pop()
-            if node in seen or node in given or node.width not in {"both", "sequence"}:
+            if node in seen or node in needed or node.width not in {"both", "sequence"}:
                 continue
             seen.add(node)
             if node in forward:
-                found.add(node)
+                result.add(node)
             else:
                 waiting += node.args
-        for node in sorted(found, key=lambda each: -each.index):
+        for node in sorted(result, key=lambda each: -each.index):
             if node.op in {"sum", "times"} and len(node.args) <= 2 and all(  # noqa: PLR2004
-                part in found or part in given or (part.op != "product" and not part.args)
+                part in result or part in needed or (part.op != "product" and not part.args)
                 or part.width in {"unit", "constant"}
                 for part in node.args
             ):  # fmt: skip
-                found.remove(node)
-        return sorted(found, key=lambda each: each.index)
+                result.remove(node)
+        return sorted(result, key=lambda each: each.index)
 
     @cached_property
     def runs(self) -> list[Run]:
         """Return the runs of two gates or more."""
-        merged, found, slot = self.derived.merged, list[Run](), 0
+        merged, result, slot = self.derived.merged, list[Run](), 0
         gate = 0
         while gate < len(self.derived.gates):
             stop = gate + 1
@@ -114,10 +114,10 @@ class Plan:
                 if stop - gate > 1:
                     sums = tuple(self._sum_of(each) for each in range(gate, stop))
                     values = tuple(map(self._in_place_of, sums))
-                    found.append(Run(product, piece, gate, sums, values, slot))
+                    result.append(Run(product, piece, gate, sums, values, slot))
                     slot += stop - gate
             gate = stop
-        return found
+        return result
 
     def _sum_of(self, gate: int) -> Node:
         zx = self.derived.gates[gate]
@@ -126,8 +126,8 @@ class Plan:
     def _in_place_of(self, total: Node) -> Node:
         """Return the function that may overwrite the sum, or the sum."""
         readers = [node for node in self.forward if total in node.args]
-        given = {*self.derived.after, *self.derived.operands, *self._frontier}
-        if len(readers) != 1 or total in given:
+        needed = {*self.derived.after, *self.derived.operands, *self._frontier}
+        if len(readers) != 1 or total in needed:
             return total
         (reader,) = readers
         ends = {*self.derived.after, *self.derived.operands}
@@ -163,44 +163,44 @@ class Plan:
     @cached_property
     def narrow(self) -> dict[Node, int]:
         """Return node -> its place among the arrays (T, B, 1) that are kept."""
-        found = [node for node in self._frontier if node.width == "sequence"]
-        return {node: at for at, node in enumerate(found)}
+        result = [node for node in self._frontier if node.width == "sequence"]
+        return {node: at for at, node in enumerate(result)}
 
     @cached_property
     def stored(self) -> dict[Node, tuple[str, str]]:
         """Return node -> its name in one time step, and the array of all time steps."""
         derived, cell = self.derived, self.derived.cell
-        found: dict[Node, tuple[str, str]] = {}
+        result: dict[Node, tuple[str, str]] = {}
         labels = {
             value: f"gate_{self.gate(run.gate + at)}"
             for run in self.runs
             for at, value in enumerate(run.values)
         }
         for node, slot in self.kept.items():
-            found[node] = labels.get(node, f"kept_{slot}"), f"layer.kept[:, {slot}]"
+            result[node] = labels.get(node, f"kept_{slot}"), f"layer.kept[:, {slot}]"
         for node, slot in self.narrow.items():
-            found[node] = f"narrow_{slot}", f"layer.narrow[:, {slot}]"
+            result[node] = f"narrow_{slot}", f"layer.narrow[:, {slot}]"
         for at, name in enumerate(cell.states):
-            found[derived.before[at]] = f"old_{name}", f"layer.states[{at}][:-1]"
+            result[derived.before[at]] = f"old_{name}", f"layer.states[{at}][:-1]"
             if _is_computed(derived.after[at]):
-                found.setdefault(derived.after[at], (f"new_{name}", f"layer.states[{at}][1:]"))
+                result.setdefault(derived.after[at], (f"new_{name}", f"layer.states[{at}][1:]"))
         for at, product in enumerate(cell.products):
             if _is_computed(derived.operands[at]):
-                place = f"operand_{product.name}", f"layer.operands[{at}]"
-                found.setdefault(derived.operands[at], place)
-        return found
+                position = f"operand_{product.name}", f"layer.operands[{at}]"
+                result.setdefault(derived.operands[at], position)
+        return result
 
     @cached_property
     def blocked(self) -> dict[Node, int]:
         """Return factor -> its place among the arrays (B, H) of a block of time steps."""
-        found = [node for node in self.factors if node not in self.stored and node.width == "both"]
-        return {node: at for at, node in enumerate(found)}
+        result = [node for node in self.factors if node not in self.stored and node.width == "both"]
+        return {node: at for at, node in enumerate(result)}
 
     @cached_property
     def blocked_narrow(self) -> dict[Node, int]:
         """Return factor -> its place among the arrays (B, 1) of a block of time steps."""
-        found = [n for n in self.factors if n not in self.stored and n.width == "sequence"]
-        return {node: at for at, node in enumerate(found)}
+        result = [n for n in self.factors if n not in self.stored and n.width == "sequence"]
+        return {node: at for at, node in enumerate(result)}
 
     def gate(self, at: int) -> str:
         """Return a gate's name as part of an identifier."""

@@ -36,8 +36,8 @@ class Statements:
 
     Args:
         roots: the values that will be asked for.
-        known: node -> the name of a value that exists.
-        places: node -> the name of the array that it is to be computed into.
+        names: node -> the name of a value that exists.
+        targets: node -> the name of the array that it is to be computed into.
         exact: the sigmoids whose small values must keep their digits.
         begun: the sums of which ``start`` will say that some terms are in their place.
     """
@@ -45,15 +45,15 @@ class Statements:
     def __init__(
         self,
         roots: Iterable[Node],
-        known: Mapping[Node, str],
-        places: Mapping[Node, str],
+        names: Mapping[Node, str],
+        targets: Mapping[Node, str],
         exact: frozenset[Node],
         begun: frozenset[Node] = frozenset(),
     ) -> None:
         self.lines: list[str] = []
         self.scratch = 0  # arrays (B, H) in all
         self._free: list[str] = []
-        self._names, self._places, self._exact = dict(known), dict(places), exact
+        self._names, self._targets, self._exact = dict(names), dict(targets), exact
         self._begun = begun
         self._own: set[Node] = set()  # those in a scratch array
         self._left = self._count(roots)
@@ -75,7 +75,7 @@ class Statements:
 
     def _inherited(self) -> dict[Node, Node]:
         """Return argument -> the node in whose place it is computed: one argument of each."""
-        found: dict[Node, Node] = {}
+        result: dict[Node, Node] = {}
         for node in self._left:
             if (
                 node in {*self._names, *self._begun}
@@ -89,11 +89,11 @@ class Statements:
                     and argument.op not in {"product", "constant"}
                     and self._left[argument] == 1
                     and argument not in self._names
-                    and argument not in self._places
+                    and argument not in self._targets
                 ):
-                    found[argument] = node
+                    result[argument] = node
                     break
-        return found
+        return result
 
     def start(self, node: Node, terms: Sequence[Node]) -> None:
         """Note that some terms of a sum are in its place already."""
@@ -111,14 +111,14 @@ class Statements:
             self._compute(node)
         return self._names[node]
 
-    def place(self, node: Node) -> str:
+    def target(self, node: Node) -> str:
         """Return the name of the array that a value (B, H) is computed into."""
         while node in self._into:
             node = self._into[node]
-        if node not in self._places:
-            self._places[node] = self.take()
+        if node not in self._targets:
+            self._targets[node] = self.take()
             self._own.add(node)
-        return self._places[node]
+        return self._targets[node]
 
     def take(self) -> str:
         """Return the name of a free scratch array."""
@@ -138,8 +138,8 @@ class Statements:
     def _compute(self, node: Node) -> None:
         args = [self.read(argument) for argument in node.args]
         started = self._started.get(node, set())
-        placed = node.width == "both" or node in self._places
-        name = self.place(node) if placed else f"v{node.index}"
+        placed = node.width == "both" or node in self._targets
+        name = self.target(node) if placed else f"v{node.index}"
         Target(self, name, new=not placed).compute(node, args, started, exact=node in self._exact)
         self._names[node] = name
         self._release(node.args)
@@ -149,7 +149,7 @@ class Statements:
             if node in self._left:
                 self._left[node] -= 1
                 if self._left[node] == 0 and node in self._own:
-                    self.give(self._places[node])
+                    self.give(self._targets[node])
 
 
 class Target:

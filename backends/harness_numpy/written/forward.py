@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from harness.recurrence import Node
-from harness_numpy.recurrence.plan import Plan, Run
-from harness_numpy.recurrence.statements import Statements
+from harness_numpy.written.plan import Plan, Run
+from harness_numpy.written.statements import Statements
 
 
 class Forward(Statements):
@@ -12,18 +12,18 @@ class Forward(Statements):
 
     def __init__(self, plan: Plan) -> None:
         derived = plan.derived
-        known = {node: name for node, (name, _) in plan.stored.items() if node in derived.before}
-        known |= {node: f"zx_{plan.gate(at)}" for at, node in enumerate(derived.gates)}
-        known |= {node: f"own_{node.value}" for node in derived.vectors}
-        known |= {node: f"v{node.index}" for node in plan.units}
-        places = {n: name for n, (name, _) in plan.stored.items() if n not in known}
+        names = {node: name for node, (name, _) in plan.stored.items() if node in derived.before}
+        names |= {node: f"zx_{plan.gate(at)}" for at, node in enumerate(derived.gates)}
+        names |= {node: f"own_{node.value}" for node in derived.vectors}
+        names |= {node: f"v{node.index}" for node in plan.units}
+        targets = {n: name for n, (name, _) in plan.stored.items() if n not in names}
         for run in plan.runs:
-            places |= {
-                total: places[value] for total, value in zip(run.sums, run.values, strict=True)
+            targets |= {
+                total: targets[value] for total, value in zip(run.sums, run.values, strict=True)
             }
         roots = [*derived.after, *derived.operands]
         begun = frozenset(total for run in plan.runs for total in run.sums)
-        super().__init__(roots, known, places, plan.exact, begun)
+        super().__init__(roots, names, targets, plan.exact, begun)
         self.plan = plan
         self.views = dict(plan.stored.values())
         self.views |= {
@@ -37,7 +37,7 @@ class Forward(Statements):
             for at in group
             if len(group) > 1
         }
-        self._taken: set[int] = set()
+        self._called: set[int] = set()
         for name, node in zip(derived.cell.states, derived.after, strict=True):
             value = self.read(node)
             if value != f"new_{name}":
@@ -61,7 +61,7 @@ class Forward(Statements):
         if value.startswith(("old_", "new_", "operand_")):
             return value
         self.views[f"operand_{name}"] = f"layer.operands[{index}]"
-        if index not in self._taken:
+        if index not in self._called:
             self.write(f"copyto(operand_{name}, {value})")
         return f"operand_{name}"
 
@@ -69,7 +69,7 @@ class Forward(Statements):
         derived = self.plan.derived
         product = derived.cell.products[index]
         self.write(f"product_{product.name}({self._operand(index)})")
-        self._taken.add(index)
+        self._called.add(index)
         merged = set(derived.merged.values())
         for run in self.plan.runs:
             if run.product == index:
@@ -77,12 +77,12 @@ class Forward(Statements):
         for at, piece in enumerate(derived.pieces[index]):
             name = f"{product.name}_{at}"
             if piece in self.plan.kept or (piece in self._left and (index, at) not in merged):
-                place = self.plan.stored[piece][0] if piece in self.plan.kept else name
+                target = self.plan.stored[piece][0] if piece in self.plan.kept else name
                 if product.bias and (index, at) not in merged:
-                    self.write(f"add({name}, bias_{name}, out={place})")
-                elif place != name:
-                    self.write(f"copyto({place}, {name})")
-                name = place
+                    self.write(f"add({name}, bias_{name}, out={target})")
+                elif target != name:
+                    self.write(f"copyto({target}, {name})")
+                name = target
             self.know(piece, name)
 
     def _add(self, run: Run) -> None:
@@ -100,7 +100,7 @@ class Forward(Statements):
     def _stretch(self, run: Run, group: range) -> str:
         """Return the name of neighbouring kept values."""
         if len(group) == 1:
-            return self.place(run.values[group[0]])
+            return self.target(run.values[group[0]])
         start, stop = run.slot + group.start, run.slot + group.stop
         self.views[f"kept_{start}_{stop}"] = f"layer.kept[:, {start}:{stop}]"
         return f"kept_{start}_{stop}"
@@ -121,4 +121,4 @@ class Forward(Statements):
             arguments = both if second is None or not around else f"{both}, {second}"
             self.write(f"{step}({arguments}, out={both})")
         for value in values:
-            self.know(value, self.place(value))
+            self.know(value, self.target(value))

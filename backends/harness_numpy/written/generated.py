@@ -15,12 +15,12 @@ from typing import Any
 from harness.contract import Array, Cell
 from harness.recurrence import Recurrence as Derived
 from harness.recurrence import derive
-from harness_numpy.recurrence.backward import Backward, factor_statements
-from harness_numpy.recurrence.forward import Forward
 from harness_numpy.recurrence.layer import Recurrence, Shape, Weights, joint_bias
 from harness_numpy.recurrence.packed import Packed
-from harness_numpy.recurrence.plan import Plan
-from harness_numpy.recurrence.statements import IMPORTS, Statements
+from harness_numpy.written.backward import Backward, factor_statements
+from harness_numpy.written.forward import Forward
+from harness_numpy.written.plan import Plan
+from harness_numpy.written.statements import IMPORTS, Statements
 
 BLOCK = 65_536  # elements of the factors of one block of time steps
 INDENT = "    "
@@ -147,18 +147,18 @@ def _written(derived: Derived) -> Code:
     )
 
 
-def _forward(plan: Plan, made: Forward) -> list[str]:
+def _forward(plan: Plan, statements: Forward) -> list[str]:
     """Return the functions of the forward pass."""
     head = [*_units(plan), *_products(plan)]
-    for name, (scale, shift) in made.scales.items():
+    for name, (scale, shift) in statements.scales.items():
         for kind, values in (("scale", scale), ("shift", shift)):
             head.append(f"{kind}_{name} = array({values}, layer.zx.dtype)[:, None, None]")
-    head += [f"w{at} = layer.scratch[{at}]" for at in range(made.scratch)]
-    views = _used(made.views, made.lines)
-    loop = [f"for {_names(views)} in views:", *_indented(made.lines)]
+    head += [f"w{at} = layer.scratch[{at}]" for at in range(statements.scratch)]
+    views = _used(statements.views, statements.lines)
+    loop = [f"for {_names(views)} in views:", *_indented(statements.lines)]
     return [
         _views_function("forward_views", views),
-        _function("forward(layer, weights, views)", [*_named(head, made.lines), *loop]),
+        _function("forward(layer, weights, views)", [*_named(head, statements.lines), *loop]),
     ]
 
 
@@ -248,11 +248,11 @@ def _fill(plan: Plan, fill: Statements, units: str) -> str:
 def _units(plan: Plan) -> list[str]:
     """Return the statements for the vectors and what is computed from them alone."""
     vectors = plan.derived.vectors
-    known = {node: f"own_{node.value}" for node in vectors}
-    made = Statements(plan.units, known, {}, plan.exact)
+    names = {node: f"own_{node.value}" for node in vectors}
+    statements = Statements(plan.units, names, {}, plan.exact)
     for node in plan.units:
-        made.read(node)
-    return [*(f"own_{node.value} = weights['{node.value}']" for node in vectors), *made.lines]
+        statements.read(node)
+    return [*(f"own_{node.value} = weights['{node.value}']" for node in vectors), *statements.lines]
 
 
 def _reads(lines: Sequence[str], name: str) -> bool:

@@ -1,0 +1,1 @@
+"""Variant ``vectorised``: NumPy code written from the graph of a cell."""
