@@ -57,7 +57,7 @@ class NumpyBackend(Backend):
             from harness_numpy.compiled.source import source as numba_source
 
             return numba_source(cell)
-        from harness_numpy.recurrence.generated import source
+        from harness_numpy.written.generated import source
 
         return source(cell)
 
