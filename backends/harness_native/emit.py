@@ -6,7 +6,8 @@ import re
 
 from harness.contract import Cell
 from harness_native.build import Recipe
-from harness_native.plan import Plan, plan_of
+from harness_native.keep import plan_of
+from harness_native.plan import Plan
 from harness_native.text import Own, comment, function, indented, total
 from harness_native.tiles import EndBackward, EndForward
 

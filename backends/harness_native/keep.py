@@ -8,16 +8,29 @@ the reverse has read the value when it writes d_zx there.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from functools import lru_cache
 
-from harness.contract import UnsupportedError
-from harness.recurrence import Node, reachable
-
-if TYPE_CHECKING:
-    from harness_native.plan import Plan
+from harness.contract import Cell, UnsupportedError
+from harness.recurrence import Node, Recurrence, derive, reachable
+from harness_native.plan import MOST, Plan
 
 SLOW = {"sigmoid", "tanh", "exp", "log", "softplus", "sqrt", "divide"}
-MOST = 32  # as in kernel.h
+
+
+def plan_of(cell: Cell) -> Plan:
+    """Return the plan of a cell, made once per process.
+
+    Raises:
+        UnsupportedError: the kernel cannot run the cell; the message says why.
+    """
+    return _planned(derive(cell))
+
+
+@lru_cache(maxsize=64)
+def _planned(recurrence: Recurrence) -> Plan:
+    plan = Plan(recurrence)
+    keep(plan)
+    return plan
 
 
 def keep(plan: Plan) -> None:

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from itertools import pairwise
 
-from harness.contract import Cell, UnsupportedError
-from harness.recurrence import Anchor, Node, Recurrence, Term, derive, reachable
-from harness_native.keep import MOST, keep
+from harness.contract import UnsupportedError
+from harness.recurrence import Anchor, Node, Recurrence, Term, reachable
 
+MOST = 32  # as in kernel.h
 MOST_VECTORS = 4
 
 
@@ -39,7 +39,7 @@ class Plan:
         after, operands: as in ``Recurrence``.
         zx, products, state, vectors, anchors: the terms of ``Reverse``.
         kept: the values kept for the reverse or a later stage -> their slot: below G in the place
-            of that gate, from G on an array of its own.
+            of that gate, from G on an array of its own. ``keep`` fills it.
     """
 
     def __init__(self, recurrence: Recurrence) -> None:
@@ -62,7 +62,6 @@ class Plan:
         }
         self._stages: dict[Node, int] = {}
         self.kept: dict[Node, int] = {}
-        keep(self)
 
     # Forwards.
 
@@ -266,18 +265,6 @@ class Plan:
 
     def _term(self, term: Term | None) -> Term | None:
         return None if term is None else self._some(term)
-
-
-def plan_of(cell: Cell) -> Plan:
-    """Return the plan of a cell, made once per process.
-
-    Raises:
-        UnsupportedError: the kernel cannot run the cell; the message says why.
-    """
-    return _planned(derive(cell))
-
-
-_planned = lru_cache(maxsize=64)(Plan)
 
 
 def _refusal(recurrence: Recurrence) -> str | None:
