@@ -32,17 +32,9 @@ class Workspace:
         """Return h of one layer at all steps, (T*B, H), a view."""
         return self._rows("hidden", layer, lambda: self.layers[layer].states[0][1:])
 
-    def before(self, layer: int) -> Array:
-        """Return h of one layer before every step, (T*B, H), a view."""
-        return self._rows("before", layer, lambda: self.layers[layer].states[0][:-1])
-
     def zx(self, layer: int) -> Array:
         """Return zx of one layer, (T*B, G*H), a view."""
         return self._rows("zx", layer, lambda: self.layers[layer].zx)
-
-    def d_product(self, layer: int) -> Array:
-        """Return the gradient of the first product of one layer, (T*B, n*H), a view."""
-        return self._rows("d_product", layer, lambda: self.layers[layer].d_products[0])
 
     def d_rows(self, layer: int) -> Array:
         """Return ``d_hidden`` of one layer, (T*B, H), a view."""
