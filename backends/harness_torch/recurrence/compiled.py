@@ -145,7 +145,7 @@ def _backward(
         totals.append(d_state[0])
         d_zx.append(gradient.zx)
         d_products.append(gradient.products)
-        d_vectors.append(gradient.vectors)
+        d_vectors.append(tuple(0.0 * direct[t] + part for part in gradient.vectors))
         operands.append(recurrence.operand_values(OPS, *values))
         d_state = with_products(recurrence, gradient.state, gradient.products, weights, d_state[0])
     return (

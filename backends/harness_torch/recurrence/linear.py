@@ -60,7 +60,7 @@ class LinearKernel(ABC):
             OPS, self.buffers["zx"], (), (before,), self._own, (total,), lambda *_: None
         )
         d_vectors = zip(self._recurrence.cell.vectors, gradient.vectors, strict=True)
-        others = {name: d_vector.sum((0, 1)) for name, d_vector in d_vectors}
+        others = {name: (0.0 * total + d_vector).sum((0, 1)) for name, d_vector in d_vectors}
         return Derivatives(gradient.zx, others, total, (total[0] * self._decay[0],))
 
     @abstractmethod

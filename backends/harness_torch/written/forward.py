@@ -27,8 +27,9 @@ class Forward:
         self.ready = {*graph.before, *(node for node in graph.gates if node in slots)}
         self.pending = self._pending(roots)
         self.kept = self._kept()
+        ends = [node for node in graph.after if node not in self.pending]  # copied at the end
         operands = [node for node in graph.operands if node not in graph.before]
-        read = [*operands, *(part for each in self.pending for part in self.parts(each))]
+        read = [*ends, *operands, *(part for each in self.pending for part in self.parts(each))]
         self.left = Counter(read)  # how many statements will read each value
 
     def parts(self, node: Node) -> list[Node]:

@@ -140,6 +140,17 @@ class TwoProducts(Cell):
         return (gate * ops.tanh(c + x + p) + (1 - gate) * ops.tanh(a + gate * z) + 0.1 * q,)
 
 
+class Passing(Cell):
+    """A new state that is an input, which a product reads too; a vector that nothing reads."""
+
+    name, gates, states, vectors = "passing", ("a", "b"), ("h", "x"), ("unread",)
+    products = (Product("hh", ("a",)),)
+
+    def step(self, ops, zx, state, own):
+        a, b = ops.split(zx, 2)
+        return ops.tanh(a + ops.product("hh", b * state.h) + state.x), b
+
+
 class Clone(Cell):
     """The LSTM under another name."""
 
@@ -149,7 +160,7 @@ class Clone(Cell):
 
 CELLS = [
     Peephole(), ResetBefore(), IndRNN(), Leaky(), Simple(), Signed(), Normalised(), Many(),
-    Delays(), TwoProducts(), Clone(),
+    Delays(), TwoProducts(), Passing(), Clone(),
 ]  # fmt: skip
 each_cell = pytest.mark.parametrize("cell", CELLS, ids=lambda cell: cell.name)
 
