@@ -58,8 +58,7 @@ def variants(old: str, new: str, engine: str, cell: str, wanted: str) -> list[st
         f"print(json.dumps(p.backend({engine!r}).variants(p.cell({cell!r}))))"
     )
     lists = [
-        json.loads(subprocess.run([python, "-P", "-c", code], capture_output=True, check=True).stdout)
-        for python in (old, new)
+        json.loads(subprocess.check_output([python, "-P", "-c", code])) for python in (old, new)
     ]
     chosen = (
         wanted.split(",")
