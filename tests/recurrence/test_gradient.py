@@ -75,7 +75,8 @@ def by_autograd(cell, zx, state, own, weights, d_new):
     new = step_of(cell)(
         ops, leaves[0], tuple(leaves[1 : ends[1]]), tuple(leaves[ends[1] : ends[2]])
     )
-    seen = sum((part * torch.tensor(d)).sum() for part, d in zip(new, d_new, strict=True))
+    seen = 0.0 * leaves[0].sum()  # a step may have no gradient at all
+    seen += sum((part * torch.tensor(d)).sum() for part, d in zip(new, d_new, strict=True))
     found = torch.autograd.grad(seen, leaves, allow_unused=True)
     gradients = [
         np.zeros_like(array) if part is None else part.numpy()
