@@ -14,12 +14,12 @@ class Ahead:
 
     def __init__(self, layout: Layout) -> None:
         self.layout, self.derived = layout, layout.derived
-        self.places = {node: f"kept{{{at}}}" for at, node in enumerate(layout.kept)}
-        self.places |= {node: f"means[t, b, {at}]" for at, node in enumerate(layout.means)}
+        self.targets = {node: f"kept{{{at}}}" for at, node in enumerate(layout.kept)}
+        self.targets |= {node: f"means[t, b, {at}]" for at, node in enumerate(layout.means)}
         for index in layout.inner:
-            self.places[self.derived.operands[index]] = self._operand(index)
-        self.places |= dict(self._states())
-        self.everywhere = layout.given()
+            self.targets[self.derived.operands[index]] = self._operand(index)
+        self.targets |= dict(self._states())
+        self.everywhere = layout.codes()
         zx = enumerate(self.derived.gates)
         self.everywhere |= {node: Code(f"zx{{{gate}}}") for gate, node in zx}
 
@@ -31,7 +31,7 @@ class Ahead:
             body = self._stage(arrived, targets)
             kernels.append(self.layout.kernel(f"ahead_{len(kernels)}", body, index))
             arrived = [index]
-        kept = [(node, self.places[node]) for node in (*self.layout.means, *self.layout.kept)]
+        kept = [(node, self.targets[node]) for node in (*self.layout.means, *self.layout.kept)]
         body = self._stage(arrived, [*self._states(), *kept])
         kernels.append(self.layout.kernel(f"ahead_{len(kernels)}", body, None))
         return kernels
@@ -50,15 +50,15 @@ class Ahead:
         }
         self.everywhere |= pieces
         uses = read_counts([node for node, _ in targets], self.everywhere)
-        body = Body(self.layout.rows, dict(self.everywhere), self.places, uses)
+        body = Body(self.layout.rows, dict(self.everywhere), self.targets, uses)
         for node, code in pieces.items():
-            if node in self.places:  # with its bias, so that it is added once
-                body.known[node] = body.put(self.places[node], code)
+            if node in self.targets:  # with its bias, so that it is added once
+                body.codes[node] = body.put(self.targets[node], code)
         for node, target in targets:
             code = body.value(node)
             if target not in body.written:
                 body.put(target, code)
-        for node in body.known:
-            if node in self.places and (node in pieces or node not in self.everywhere):
-                self.everywhere[node] = Code(self.places[node])
+        for node in body.codes:
+            if node in self.targets and (node in pieces or node not in self.everywhere):
+                self.everywhere[node] = Code(self.targets[node])
         return body

@@ -41,7 +41,7 @@ class Back:
                 kernels.append(self.layout.kernel(name, body, each.index))
                 self.stages += 1
                 body = self._body()
-                self.everywhere[each.node] = body.known[each.node] = Code(
+                self.everywhere[each.node] = body.codes[each.node] = Code(
                     f"back_{self.products[each.index]}{{0}}"
                 )
                 self.available.add(each.node)
@@ -59,11 +59,11 @@ class Back:
         body = Body(self.layout.rows, dict(self.everywhere), uses=self.uses)
         for at, _ in enumerate(self.layout.means):
             node = self.layout.means[at]
-            body.known[node] = body.scalar(Code(f"means[t, b, {at}]"))
+            body.codes[node] = body.scalar(Code(f"means[t, b, {at}]"))
         if self.several:
             for node in self.available:
                 if node.op == "anchor" and node.width == "sequence":
-                    body.known[node] = body.scalar(Code(f"anchor_means[b, {node.value}]"))
+                    body.codes[node] = body.scalar(Code(f"anchor_means[b, {node.value}]"))
         graph, cell = self.derived.graph, self.cell
         for state, name in enumerate(self.states):
             target = "d_hidden{0}" if state == 0 else f"d_state_{name}{{0}}"
@@ -82,11 +82,11 @@ class Back:
                 code = body.stored(code)
             node = graph.leaf("new", state)
             self.available.add(node)
-            body.known[node] = code
+            body.codes[node] = code
         return body
 
     def _term(self, body: Body, term: Term) -> Code:
-        anchor = body.known[term.anchor]
+        anchor = body.codes[term.anchor]
         if term.factor.op == "constant" and term.factor.value == 1:
             return anchor
         if term.factor.op == "positive":  # no product: it is slow for subnormal numbers
@@ -105,14 +105,14 @@ class Back:
         self.available.add(node)
         code = self._sum(body, anchor.terms)
         if anchor.mean:
-            body.known[node] = body.mean(code)
+            body.codes[node] = body.mean(code)
             if self.several:
-                body.put(f"anchor_means[b, {node.value}]", body.known[node])
+                body.put(f"anchor_means[b, {node.value}]", body.codes[node])
         elif self.several:
             self.everywhere[node] = Code(f"anchor{{{node.value}}}")
-            body.known[node] = body.put(f"anchor{{{node.value}}}", code)
+            body.codes[node] = body.put(f"anchor{{{node.value}}}", code)
         else:
-            body.known[node] = body.stored(code)
+            body.codes[node] = body.stored(code)
 
     def _d_zx(self, body: Body) -> None:
         for gate, term in enumerate(self.derived.reverse.zx):

@@ -46,7 +46,7 @@ class Compiled(Recurrence):
         self._arrays = self._buffers()
         self._forward = self._calls(self._plan.ahead)
         self._backward = self._calls(self._plan.back)
-        self._given = [
+        self._arguments = [
             [self._arrays[name] for name in names[1:]]
             for names in (self._plan.ahead_arguments, self._plan.back_arguments)
         ]
@@ -113,14 +113,14 @@ class Compiled(Recurrence):
         if self._plan.prepare is not None:
             self._module.prepare(arrays["own"], arrays["unit"])
         if self._whole:
-            self._module.ahead(self.states[0], *self._given[0])
+            self._module.ahead(self.states[0], *self._arguments[0])
             return
         h = self.states[0]
         for t in range(self.shape.steps):
             for index in self._plan.outer:
                 self._ahead[index].take(self.operands[index][t])
-            for step, given, inner in self._forward:
-                step(t, h, *given)
+            for step, arguments, inner in self._forward:
+                step(t, h, *arguments)
                 if inner is not None:
                     self._ahead[inner].take(self.operands[inner][t])
 
@@ -130,11 +130,11 @@ class Compiled(Recurrence):
         """Take all steps back."""
         self._start_back(weights, d_hidden, d_final)
         if self._whole:
-            self._module.back(d_hidden, *self._given[1])
+            self._module.back(d_hidden, *self._arguments[1])
         else:
             for t in reversed(range(self.shape.steps)):
-                for step, given, inner in self._backward:
-                    step(t, d_hidden, *given)
+                for step, arguments, inner in self._backward:
+                    step(t, d_hidden, *arguments)
                     if inner is not None:
                         self._back[inner].take(self.d_products[inner][t])
                 for index in self._plan.outer:
@@ -160,7 +160,7 @@ class Compiled(Recurrence):
         """Return the gradients of the initial state: handed on, and through products."""
         d_initial = [self._arrays[f"d_state_{name}"] for name in self._plan.states]
         for index in self._plan.outer:
-            d_initial[self.derived.operands[index].value] += self._back[index].taken
+            d_initial[self.derived.operands[index].value] += self._back[index].columns_out
         return d_initial
 
 
@@ -183,7 +183,7 @@ class Product:
         else:
             self._packed = Packed(shape.batch, rows, columns, shape.dtype, threads=shape.threads)
             self.matrix, self.out = np.zeros((0, 0), shape.dtype), self._packed.out[0]
-        self.taken = self.out[:, :columns]
+        self.columns_out = self.out[:, :columns]
 
     def load(self, matrix: Array) -> None:
         """Copy (K, N) in."""

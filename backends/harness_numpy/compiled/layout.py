@@ -70,7 +70,7 @@ class Layout:
             }
         kept -= set(self.units)
         both = [node for node in kept if node.width in {"unit", "both"}]
-        self.kept = sorted(both, key=self._place)
+        self.kept = sorted(both, key=self._position)
         self.means = sorted(kept - set(both), key=lambda node: node.index)
         self.anchors = [each for each in derived.reverse.order if isinstance(each, Anchor)]
         self.carried = [
@@ -100,7 +100,7 @@ class Layout:
                 waiting += node.args
         return kept
 
-    def _place(self, node: Node) -> tuple[int, int]:
+    def _position(self, node: Node) -> tuple[int, int]:
         """Order gates as zx has them: neighbours may share a loop."""
         inputs = [each for argument in node.args for each in argument.args if each.op == "zx"]
         gate = inputs[0].value if inputs and node.op in SLOW else len(self.cell.gates)
@@ -131,43 +131,43 @@ class Layout:
             yield f"d_product_{name}", Rows(f"d_product_{name}", f"d_product_{name}[t, b]", gates)
 
     def _kept_name(self, at: int, node: Node) -> str:
-        gate = self._place(node)[0]
+        gate = self._position(node)[0]
         if node.op in {"zx", "product"}:
             return self.derived.label(node)
         return self.cell.gates[gate] if gate < len(self.cell.gates) else f"{node.op}_{at}"
 
-    def given(self) -> dict[Node, Code]:
+    def codes(self) -> dict[Node, Code]:
         """Return what is there before the step."""
         derived = self.derived
-        known = {
+        codes = {
             node: Code(f"old_{self.states[at]}{{0}}") for at, node in enumerate(derived.before)
         }
-        known |= {node: Code(f"own{{{at}}}") for at, node in enumerate(derived.vectors)}
-        known |= {node: Code(f"unit{{{at}}}") for at, node in enumerate(self.units)}
-        return known
+        codes |= {node: Code(f"own{{{at}}}") for at, node in enumerate(derived.vectors)}
+        codes |= {node: Code(f"unit{{{at}}}") for at, node in enumerate(self.units)}
+        return codes
 
     def pieces(self, index: int) -> dict[Node, Code]:
         """Return the pieces of a product, with their biases where zx has them not."""
         product, merged = self.cell.products[index], set(self.derived.merged.values())
-        known = {}
+        codes = {}
         for at, node in enumerate(self.derived.pieces[index]):
             code = Code(f"product_{self.products[index]}{{{at}}}")
             if product.bias and (index, at) not in merged:
                 code = Code(f"({code.text} + bias_{self.products[index]}{{{at}}})", 1)
-            known[node] = code
-        return known
+            codes[node] = code
+        return codes
 
     def left(self) -> dict[Node, Code]:
         """Return what the step left in memory."""
         derived = self.derived
-        known = {node: Code(f"kept{{{at}}}") for at, node in enumerate(self.kept)}
+        codes = {node: Code(f"kept{{{at}}}") for at, node in enumerate(self.kept)}
         for index in self.inner:
-            known[derived.operands[index]] = Code(f"operand_{self.products[index]}{{0}}")
-        known |= {
+            codes[derived.operands[index]] = Code(f"operand_{self.products[index]}{{0}}")
+        codes |= {
             node: Code(f"new_{name}{{0}}")
             for name, node in zip(self.states, derived.after, strict=True)
         }
-        return known | self.given()
+        return codes | self.codes()
 
     def kernel(self, name: str, body: Body, product: int | None) -> Kernel:
         """Return a function with the arrays that its body takes."""
@@ -176,12 +176,12 @@ class Layout:
         return Kernel(name, (always, *sorted(arrays - {always})), product, body)
 
 
-def read_counts(roots: Iterable[Node], known: Mapping[Node, Code]) -> dict[Node, int]:
+def read_counts(roots: Iterable[Node], codes: Mapping[Node, Code]) -> dict[Node, int]:
     """Return how often each node is read on the way to the roots from what is known."""
     counts, waiting = dict[Node, int](), list(roots)
     while waiting:
         node = waiting.pop()
         counts[node] = counts.get(node, 0) + 1
-        if counts[node] == 1 and node not in known:
+        if counts[node] == 1 and node not in codes:
             waiting += node.args
     return counts

@@ -80,8 +80,8 @@ class _Module:
         if not self.layout.units:
             return None
         vectors = {node: Code(f"own{{{at}}}") for at, node in enumerate(self.derived.vectors)}
-        places = {node: f"unit{{{at}}}" for at, node in enumerate(self.layout.units)}
-        body = Body(self.layout.rows, vectors, places)
+        targets = {node: f"unit{{{at}}}" for at, node in enumerate(self.layout.units)}
+        body = Body(self.layout.rows, vectors, targets)
         for node in self.layout.units:
             body.value(node)
         return Kernel("prepare", (), None, body)

@@ -81,8 +81,8 @@ class Body:
     """
 
     rows: Mapping[str, Rows]
-    known: dict[Node, Code]
-    places: Mapping[Node, str] = field(default_factory=dict)
+    codes: dict[Node, Code]
+    targets: Mapping[Node, str] = field(default_factory=dict)
     uses: Mapping[Node, int] = field(default_factory=dict)
     scratch: int = 0
     statements: list[Statement] = field(default_factory=list)
@@ -101,32 +101,32 @@ class Body:
         waiting = [node]
         while waiting:
             current = waiting[-1]
-            missing = [each for each in current.args if each not in self.known]
-            if current in self.known or current.op == "constant" or not missing:
+            missing = [each for each in current.args if each not in self.codes]
+            if current in self.codes or current.op == "constant" or not missing:
                 waiting.pop()
                 self._compute(current)
             else:
                 waiting += missing
-        return self.known[node]
+        return self.codes[node]
 
     def _compute(self, node: Node) -> None:
-        if node in self.known:
+        if node in self.codes:
             return
         if node.op == "constant":
-            self.known[node] = Code(self.number(node.value))
+            self.codes[node] = Code(self.number(node.value))
             return
-        args = [self.known[argument] for argument in node.args]
-        place = self.places.get(node)
+        args = [self.codes[argument] for argument in node.args]
+        target = self.targets.get(node)
         code = args[0] if node.op == "mean" else self.joined(args, partial(self._written, node))
         if node.op == "mean" or not code.rows:
             code = self.mean(code) if node.op == "mean" else self.scalar(code)
-            if place is not None:
-                self.put(place, code)
-        elif place is not None:
-            code = self.put(place, code)
+            if target is not None:
+                self.put(target, code)
+        elif target is not None:
+            code = self.put(target, code)
         elif node.op in SLOW or (self.uses.get(node, 1) > 1 and code.size > REPEATED):
             code = self.stored(code)
-        self.known[node] = code
+        self.codes[node] = code
 
     def _written(self, node: Node, parts: Sequence[str]) -> str:
         return infix(node, parts, number=self.number, call=self._call)
@@ -181,7 +181,7 @@ class Body:
             self.statements,
             key=lambda each: (each.level, "{" in each.target, *each.template()),
         )
-        used = {base for each in self.statements for base, _ in self._found(each)}
+        used = {base for each in self.statements for base, _ in self._arrays(each)}
         lines = [f"row_{base} = {self.rows[base].row}" for base in sorted(used)]
         for first, count in _merged(ordered):
             lines += [line for line in self._cut(first, count) if line not in lines]
@@ -190,12 +190,14 @@ class Body:
 
     def arrays(self, others: Iterable[str] = ()) -> set[str]:
         """Return the names of the arrays that the code takes."""
-        found = {self.rows[base].array for each in self.statements for base, _ in self._found(each)}
+        arrays = {
+            self.rows[base].array for each in self.statements for base, _ in self._arrays(each)
+        }
         texts = [part for each in self.statements for part in (each.target, each.text)]
-        return found | {name for name in others if any(f"{name}[" in text for text in texts)}
+        return arrays | {name for name in others if any(f"{name}[" in text for text in texts)}
 
     @staticmethod
-    def _found(statement: Statement) -> list[tuple[str, str]]:
+    def _arrays(statement: Statement) -> list[tuple[str, str]]:
         return ROW.findall(f"{statement.target} {statement.text}")
 
     def _name(self, base: str, column: int, count: int) -> str:
@@ -211,7 +213,7 @@ class Body:
 
     def _cut(self, statement: Statement, count: int) -> list[str]:
         lines = []
-        for base, text in dict.fromkeys(self._found(statement)):
+        for base, text in dict.fromkeys(self._arrays(statement)):
             first, last = int(text), int(text) + count
             name = self._name(base, first, count)
             if name != f"row_{base}":

@@ -48,10 +48,10 @@ class Names:
     def of(self, slot: Slot, label: str = "") -> str:
         """Return the name of a slot, ``label`` if it has none."""
         if slot not in self.slots:
-            taken = set(self.slots.values()) | set(self.fixed)
+            used = set(self.slots.values()) | set(self.fixed)
             base = label or f"{slot.buffer}_{slot.first}_{slot.last}_{int(slot.gates)}"
             name, count = base, 2
-            while name in taken:
+            while name in used:
                 name, count = f"{base}_{count}", count + 1
             self.slots[slot] = name
         return self.slots[slot]
