@@ -47,7 +47,7 @@ ARROWS = {
     " results.compare results.render results.charts results.exporters results.page results.serving",
     "tasks": "contract",
     "backends.native": "contract recurrence",
-    "backends.numpy": "contract cells recurrence backends.native",
+    "backends.numpy": "contract recurrence backends.native",
     "backends.torch": "contract cells recurrence backends.native",
     "backends.jax": "contract recurrence backends.native",
     "backends.peers": "contract backends.jax",
