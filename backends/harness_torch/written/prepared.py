@@ -59,7 +59,7 @@ def prepared(recurrence: Recurrence) -> Prepared:
         if node in merged:
             rewritten[node] = graph.constant(0.0)
         elif node in scale:
-            bare = graph.product(args[0], *node.value) if args else graph.again(node, ())
+            bare = _product(recurrence, graph, args[0], node) if args else graph.again(node, ())
             rewritten[node] = graph.sum([(1 / scale[node], bare)])
         elif node.op == "tanh":
             rewritten[node] = graph.unary("tanh_half", graph.sum([(2.0, args[0])]))
@@ -82,6 +82,14 @@ def prepared(recurrence: Recurrence) -> Prepared:
         tuple(scale[node] for node in recurrence.before),
         reversed_step(graph, gates, before, vectors, pieces, operands, after),
     )  # fmt: skip
+
+
+def _product(recurrence: Recurrence, graph: Graph, operand: Node, node: Node) -> Node:
+    """Return a piece of a product; all its pieces are made in order, also those not read."""
+    index, piece = node.value
+    count = len(recurrence.pieces[index])
+    pieces: list[Node] = [graph.product(operand, index, at) for at in range(count)]
+    return pieces[int(piece)]
 
 
 def _roots(recurrence: Recurrence) -> list[Node]:

@@ -5,10 +5,22 @@
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, assume, given, reject, settings
 
 from harness.cells import LSTM
-from harness.contract import Batch, Cell, Execution, Inputs, Model, Optimizer, Product
+from harness.contract import (
+    Batch,
+    Cell,
+    Execution,
+    Inputs,
+    Model,
+    Optimizer,
+    Product,
+    UnsupportedError,
+)
+from harness.recurrence import derive
 from harness.testing.equations import run_equations
+from random_cells import random_cells
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 from harness_torch import TorchBackend  # noqa: E402
@@ -16,6 +28,8 @@ from harness_torch.written.emit import source  # noqa: E402
 
 BACKEND = TorchBackend()
 EXACT = 1e-11  # float64: a few hundred roundings of numbers near 1, in another order
+
+HUGE = 1e6  # beyond it, float64 is no longer exact to the tolerance
 
 
 class Peephole(Cell):
@@ -141,14 +155,15 @@ class TwoProducts(Cell):
 
 
 class Passing(Cell):
-    """A new state that is an input, which a product reads too; a vector that nothing reads."""
+    """A new state that is an input, which a product reads too; a vector and pieces left unread."""
 
     name, gates, states, vectors = "passing", ("a", "b"), ("h", "x"), ("unread",)
-    products = (Product("hh", ("a",)),)
+    products = (Product("hh", ("x", "a", "y")),)
 
     def step(self, ops, zx, state, own):
         a, b = ops.split(zx, 2)
-        return ops.tanh(a + ops.product("hh", b * state.h) + state.x), b
+        _, product, _ = ops.split(ops.product("hh", b * state.h), 3)
+        return ops.tanh(a + product + state.x), b
 
 
 class Clone(Cell):
@@ -264,6 +279,20 @@ def test_what_is_written_does_not_depend_on_what_the_buffers_held(cell):
         for tensor in layer._kernel.buffers._tensors.values():
             tensor.fill_(torch.nan)
     assert_same(everything(trainer, batch, state), expected, 0.0)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@given(random_cells())
+def test_a_random_cell_runs_as_under_autograd(cell):
+    try:
+        derive(cell)
+    except UnsupportedError:  # such as a new state without an array
+        reject()
+    model, batch = model_of(cell, layers=1), batch_of(3)
+    state = state_of(model)
+    expected = everything(trainer_of(model, "loop"), batch, state)
+    assume(all(np.all(np.abs(value) < HUGE) for value in expected.values()))
+    assert_same(everything(trainer_of(model, "fused"), batch, state), expected, 1e-7)
 
 
 def test_a_copy_of_the_lstm_runs_the_lstm_s_code():
