@@ -111,10 +111,20 @@ class Wide(Cell):
         return h, new_c, m
 
 
+class Delayed(Cell):
+    """A new state that is an old one; the product is taken of that old one."""
+
+    name, gates, states = "delayed", ("a",), ("h", "c", "n")
+    products = (Product("nn"),)
+
+    def step(self, ops, zx, state, own):
+        return ops.tanh(zx + ops.product("nn", state.n)), state.n, 0.5 * state.h
+
+
 CELLS = {
     kind.name: kind()
     for kind in (
         Leaky, Peephole, ResetBefore, Independent, LearntLeak, SimpleUnit, Diagonal, Normalised,
-        Wide,
+        Wide, Delayed,
     )
 }  # fmt: skip

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from harness.contract import Array, ArrayDtype, Cell
-from harness.recurrence import Node, derive
 from harness.recurrence import Recurrence as Derived
+from harness.recurrence import derive
 from harness_numpy.recurrence.ops import NumpyOps
 
 OPS = NumpyOps()
@@ -63,10 +63,9 @@ class Recurrence(ABC):
     def _operands(self) -> list[Array]:
         """Return per product what it is taken of: states before or after the step, or a buffer."""
         shape, derived = self.shape, self.derived
-        result: dict[Node, Array] = {}
-        for at in reversed(range(len(self.states))):
-            result[derived.after[at]] = self.states[at][1:]
-            result[derived.before[at]] = self.states[at][:-1]
+        result = {node: s[1:] for node, s in zip(derived.after, self.states, strict=True)}
+        # A new state may be an old one: this is there before the step.
+        result |= {node: s[:-1] for node, s in zip(derived.before, self.states, strict=True)}
         for node in derived.operands:
             if node not in result:
                 result[node] = self._array(shape.steps, shape.batch, shape.hidden)

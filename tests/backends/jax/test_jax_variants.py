@@ -394,8 +394,10 @@ def test_the_fastest_depends_on_cell_size_and_device():
     fastest = "native" if "native" in JAX.variants(LSTM()) else "fused"
     assert JAX.fastest_variant(LSTM(), trial_of(LSTM(), "scan", 128)) == fastest
     assert JAX.fastest_variant(LSTM(), trial_of(LSTM(), "scan", 128, dtype="bfloat16")) == "fused"
-    assert JAX.fastest_variant(MinGRU(), trial_of(MinGRU(), "scan", 128)) == "fused"
-    assert JAX.fastest_variant(MinGRU(), trial_of(MinGRU(), "scan", 128, batch=1)) == "parallel"
+    assert JAX.fastest_variant(MinGRU(), trial_of(MinGRU(), "scan", 128)) == fastest
+    for batch, expected in ((32, "fused"), (1, "parallel")):
+        trial = trial_of(MinGRU(), "scan", 128, batch=batch, dtype="bfloat16")
+        assert JAX.fastest_variant(MinGRU(), trial) == expected
     assert (
         JAX.fastest_variant(MinGRU(), trial_of(MinGRU(), "scan", 128, device="cuda")) == "parallel"
     )

@@ -26,7 +26,10 @@ CELLS, LENGTHS = ("rnn", "lstm", "gru"), (4, 6, 8)
 SEEDS, VARIANTS = (0, 1, 2), ("vectorised", "loop")
 SCROLL = """figure => {
     figure.scrollIntoView();
-    return new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)));
+    return new Promise(done => {
+        requestAnimationFrame(() => requestAnimationFrame(done));
+        setTimeout(done, 1000);  // a browser without a window may never draw a frame
+    });
 }"""
 SETTLED = "document.querySelectorAll('.canvas svg').length"
 

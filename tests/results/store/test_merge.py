@@ -241,7 +241,7 @@ def test_a_merge_that_is_killed_leaves_the_target_whole_and_is_completed_by_anot
     tmp_path, location
 ):
     source = tmp_path / "source.db"
-    fill(source, *([record(seed), record(seed)] for seed in range(12)))
+    fill(source, *([record(seed), record(seed)] for seed in range(60)))
     fill(location, [record(99)])
     for attempt in range(4):
         command = [sys.executable, "-c", MERGER, str(source), location]
@@ -255,4 +255,4 @@ def test_a_merge_that_is_killed_leaves_the_target_whole_and_is_completed_by_anot
             assert check_store(store).damages == ()
         assert all(count <= 2 for count in seeds(location).values())
     merged(location, source)
-    assert seeds(location) == dict.fromkeys(range(12), 2) | {99: 1}
+    assert seeds(location) == dict.fromkeys(range(60), 2) | {99: 1}
