@@ -2,77 +2,21 @@
 
 from typing import ClassVar
 
-from harness.cells import GRU, LSTM, RNN, MinGRU, MinLSTM, ReluRNN
+from harness.cells import (
+    GRU,
+    LSTM,
+    RNN,
+    SRU,
+    IndRNN,
+    Leaky,
+    MinGRU,
+    MinLSTM,
+    PeepholeLSTM,
+    ReluRNN,
+    ResetBeforeGRU,
+    SignedDiagonal,
+)
 from harness.contract import Cell, Product
-
-
-class Peephole(Cell):
-    """Vectors that meet the gates before and after the new state."""
-
-    name, gates, states = "peephole", ("i", "f", "g", "o"), ("h", "c")
-    vectors = ("p_i", "p_f", "p_o")
-
-    def step(self, ops, zx, state, own):
-        z_i, z_f, z_g, z_o = ops.split(zx + ops.product("hh", state.h), 4)
-        i, f = ops.sigmoid(z_i + own.p_i * state.c), ops.sigmoid(z_f + own.p_f * state.c)
-        c = f * state.c + i * ops.tanh(z_g)
-        return ops.sigmoid(z_o + own.p_o * c) * ops.tanh(c), c
-
-
-class ResetBefore(Cell):
-    """A product of a value that the step computes."""
-
-    name, gates = "reset_before", ("r", "z", "n")
-    products = (Product("hh", ("r", "z"), bias=False), Product("hn", ("n",), bias=False))
-
-    def step(self, ops, zx, state, own):
-        zx_r, zx_z, zx_n = ops.split(zx, 3)
-        zh_r, zh_z = ops.split(ops.product("hh", state.h), 2)
-        r, z = ops.sigmoid(zx_r + zh_r), ops.sigmoid(zx_z + zh_z)
-        n = ops.tanh(zx_n + ops.product("hn", r * state.h))
-        return ((1 - z) * n + z * state.h,)
-
-
-class Independent(Cell):
-    """No product."""
-
-    name, gates, products, vectors = "independent", ("h",), (), ("u",)
-
-    def step(self, ops, zx, state, own):
-        return (ops.relu(zx + own.u * state.h),)
-
-
-class Leaking(Cell):
-    """A function of a vector."""
-
-    name, gates, vectors = "leaking", ("h",), ("a",)
-
-    def step(self, ops, zx, state, own):
-        a = ops.sigmoid(own.a)
-        return ((1 - a) * state.h + a * ops.tanh(zx + ops.product("hh", state.h)),)
-
-
-class Simple(Cell):
-    """The output reads the new state; h is no input of the next step."""
-
-    name, gates, states = "simple", ("f", "r", "c", "s"), ("h", "c")
-    products, vectors = (), ("v_f", "v_r")
-
-    def step(self, ops, zx, state, own):
-        z_f, z_r, z_c, z_s = ops.split(zx, 4)
-        f, r = ops.sigmoid(z_f + own.v_f * state.c), ops.sigmoid(z_r + own.v_r * state.c)
-        c = f * state.c + (1 - f) * z_c
-        return r * c + (1 - r) * z_s, c
-
-
-class Diagonal(Cell):
-    """Linear in its state."""
-
-    name, gates, products = "signed", ("a", "b"), ()
-
-    def step(self, ops, zx, state, own):
-        z_a, z_b = ops.split(zx, 2)
-        return (ops.tanh(4 * z_a) * state.h + z_b,)
 
 
 class Wide(Cell):
@@ -169,6 +113,6 @@ class Normalised(Cell):
 
 FOUR = (RNN(), ReluRNN(), LSTM(), GRU())
 CELLS = (
-    *FOUR, MinGRU(), MinLSTM(), Peephole(), ResetBefore(), Independent(), Leaking(), Simple(),
-    Diagonal(), Wide(), Everything(), Greatest(), Delay(), Projected(), Multiplicative(),
+    *FOUR, MinGRU(), MinLSTM(), PeepholeLSTM(), ResetBeforeGRU(), IndRNN(), Leaky(), SRU(),
+    SignedDiagonal(), Wide(), Everything(), Greatest(), Delay(), Projected(), Multiplicative(),
 )  # fmt: skip

@@ -1,31 +1,17 @@
-"""Cells that only their step states: vectors, inner products, several states, a reduction."""
+"""Cells of tests with what no cell of the harness has: crossed pieces, means, several products."""
 
 from harness.contract import Cell, Product
 
 
-class Leaky(Cell):
+class Crossed(Cell):
     """A pointwise path through h, pieces added crosswise, a second state."""
 
-    name, gates, states = "leaky", ("a", "b"), ("h", "s")
+    name, gates, states = "crossed", ("a", "b"), ("h", "s")
 
     def step(self, ops, zx, state, own):
         (xa, xb), (ha, hb) = ops.split(zx, 2), ops.split(ops.product("hh", state.h), 2)
         s = ops.sigmoid(xa) * state.s + ops.tanh(hb)
         return 0.5 * state.h + s * ops.tanh(ha + xb), s
-
-
-class Peephole(Cell):
-    """The gates also see the cell state (Gers & Schmidhuber 2000)."""
-
-    name, gates, states = "peephole", ("i", "f", "g", "o"), ("h", "c")
-    vectors = ("peephole_i", "peephole_f", "peephole_o")
-
-    def step(self, ops, zx, state, own):
-        z_i, z_f, z_g, z_o = ops.split(zx + ops.product("hh", state.h), 4)
-        i = ops.sigmoid(z_i + own.peephole_i * state.c)
-        f = ops.sigmoid(z_f + own.peephole_f * state.c)
-        c = f * state.c + i * ops.tanh(z_g)
-        return ops.sigmoid(z_o + own.peephole_o * c) * ops.tanh(c), c
 
 
 class ResetBefore(Cell):
@@ -39,48 +25,6 @@ class ResetBefore(Cell):
         n = ops.tanh(x_n + ops.product("hn", ops.sigmoid(x_r + h_r) * state.h))
         z = ops.sigmoid(x_z + h_z)
         return (n + z * (state.h - n),)
-
-
-class Independent(Cell):
-    """Each unit sees itself alone (Li et al. 2018)."""
-
-    name, gates, products, vectors = "independent", ("z",), (), ("u",)
-
-    def step(self, ops, zx, state, own):
-        return (ops.relu(zx + own.u * state.h),)
-
-
-class LearntLeak(Cell):
-    """A leak of each unit's own."""
-
-    name, gates, vectors = "learnt_leak", ("z",), ("leak",)
-
-    def step(self, ops, zx, state, own):
-        a = ops.sigmoid(own.leak)
-        return ((1 - a) * state.h + a * ops.tanh(zx + ops.product("hh", state.h)),)
-
-
-class SimpleUnit(Cell):
-    """No product with the state; h itself is not read (Lei et al. 2018)."""
-
-    name, gates, states = "simple_unit", ("f", "r", "c", "s"), ("h", "c")
-    products, vectors = (), ("v_f", "v_r")
-
-    def step(self, ops, zx, state, own):
-        x_f, x_r, x_c, x_s = ops.split(zx, 4)
-        f, r = ops.sigmoid(x_f + own.v_f * state.c), ops.sigmoid(x_r + own.v_r * state.c)
-        c = f * state.c + (1 - f) * x_c
-        return r * c + (1 - r) * x_s, c
-
-
-class Diagonal(Cell):
-    """Linear, with eigenvalues of both signs."""
-
-    name, gates, products = "diagonal", ("a", "b"), ()
-
-    def step(self, ops, zx, state, own):
-        z_a, z_b = ops.split(zx, 2)
-        return (ops.tanh(4 * z_a) * state.h + z_b,)
 
 
 class Normalised(Cell):
@@ -124,7 +68,6 @@ class Delayed(Cell):
 CELLS = {
     kind.name: kind()
     for kind in (
-        Leaky, Peephole, ResetBefore, Independent, LearntLeak, SimpleUnit, Diagonal, Normalised,
-        Wide, Delayed,
+        Crossed, ResetBefore, Normalised, Wide, Delayed,
     )
 }  # fmt: skip

@@ -5,7 +5,7 @@ write code from its graph.
 """
 
 from harness.recurrence.derived import Gradient, Recurrence, derive, evaluate
-from harness.recurrence.graph import Node, infix, reachable, text
+from harness.recurrence.graph import Node, infix, reachable
 from harness.recurrence.reverse import Anchor, Back, Reverse, Term
 from harness.recurrence.trace import step_of
 
@@ -22,5 +22,4 @@ __all__ = [
     "infix",
     "reachable",
     "step_of",
-    "text",
 ]

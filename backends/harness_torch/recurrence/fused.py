@@ -1,4 +1,4 @@
-"""Variant ``fused``: hand-derived BPTT of any cell, on the fastest kernel that it has."""
+"""Variant ``fused``: the derived BPTT of any cell, on the fastest kernel that it has."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A hand-derived layer as one node of autograd; its forward and backward loops have no graph."""
+"""A layer with its own reverse as one node of autograd; its loops have no graph."""
 
 from __future__ import annotations
 

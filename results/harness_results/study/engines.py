@@ -9,7 +9,7 @@ from harness.contract.records.record import Record
 FRAMEWORKS = {"numpy": "NumPy", "torch": "PyTorch", "jax": "JAX"}
 OWN_CODE = {
     "native": "this project's C kernel, called from",
-    "fused": "this project's hand-derived backward pass, in operations of",
+    "fused": "this project's derived backward pass, in operations of",
     "parallel": "this project's scan over all time steps, in operations of",
     "numba": "this project's loops compiled by Numba, called from",
 }

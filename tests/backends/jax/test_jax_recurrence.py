@@ -5,11 +5,12 @@ import pytest
 from hypothesis import HealthCheck, assume, given
 from hypothesis import settings as hypothesis_settings
 
-from harness.cells import GRU, LSTM, MinLSTM
+from harness.cells import GRU, LSTM, SRU, IndRNN, Leaky, MinLSTM, PeepholeLSTM
 from harness.cells.operations import LayerOps
 from harness.contract import Cell, Inputs, Model, Product, UnsupportedError
 from harness.recurrence import derive, step_of
 from random_cells import random_cells
+from stated_cells import ResetBefore
 
 jax = pytest.importorskip("jax", reason="jax is not installed")
 pytest.importorskip("optax", reason="optax is not installed")
@@ -21,64 +22,6 @@ from harness_jax.variants import VARIANTS  # noqa: E402
 HUGE = 1e6  # beyond it, sums of such terms differ by more in float64
 EXACT = 1e-12  # float64, another order of summation
 STEPS, BATCH, HIDDEN = 5, 2, 3
-
-
-class Peephole(Cell):
-    """Vectors in three gates, one of them after the new state."""
-
-    name, gates, states = "peephole", ("i", "f", "g", "o"), ("h", "c")
-    vectors = ("p_i", "p_f", "p_o")
-
-    def step(self, ops, zx, state, own):
-        z_i, z_f, z_g, z_o = ops.split(zx + ops.product("hh", state.h), 4)
-        i, f = ops.sigmoid(z_i + own.p_i * state.c), ops.sigmoid(z_f + own.p_f * state.c)
-        c = f * state.c + i * ops.tanh(z_g)
-        return ops.sigmoid(z_o + own.p_o * c) * ops.tanh(c), c
-
-
-class ResetBefore(Cell):
-    """A product of a value that the step computes, without a bias."""
-
-    name, gates = "reset_before", ("r", "z", "n")
-    products = (Product("hh", ("r", "z")), Product("hn", ("n",), bias=False))
-
-    def step(self, ops, zx, state, own):
-        x_r, x_z, x_n = ops.split(zx, 3)
-        h_r, h_z = ops.split(ops.product("hh", state.h), 2)
-        z, r = ops.sigmoid(x_z + h_z), ops.sigmoid(x_r + h_r)
-        return ((1 - z) * ops.tanh(x_n + ops.product("hn", r * state.h)) + z * state.h,)
-
-
-class Independent(Cell):
-    """A vector in the place of a product."""
-
-    name, gates, products, vectors = "independent", ("h",), (), ("u",)
-
-    def step(self, ops, zx, state, own):
-        return (ops.relu(zx + own.u * state.h),)
-
-
-class Leaky(Cell):
-    """A vector through a sigmoid."""
-
-    name, gates, vectors = "leaky", ("h",), ("a",)
-
-    def step(self, ops, zx, state, own):
-        a = ops.sigmoid(own.a)
-        return ((1 - a) * state.h + a * ops.tanh(zx + ops.product("hh", state.h)),)
-
-
-class TwoStates(Cell):
-    """Two states, vectors and no product (Lei et al. 2018)."""
-
-    name, gates, states, products = "two_states", ("f", "r", "c", "s"), ("h", "c"), ()
-    vectors = ("v_f", "v_r")
-
-    def step(self, ops, zx, state, own):
-        z_f, z_r, z_c, z_s = ops.split(zx, 4)
-        f, r = ops.sigmoid(z_f + own.v_f * state.c), ops.sigmoid(z_r + own.v_r * state.c)
-        c = f * state.c + (1 - f) * z_c
-        return r * c + (1 - r) * z_s, c
 
 
 class Diagonal(Cell):
@@ -117,7 +60,7 @@ class Everything(Cell):
 
 
 CELLS = (
-    *(LSTM(), GRU(), MinLSTM(), Peephole(), ResetBefore(), Independent(), Leaky(), TwoStates()),
+    *(LSTM(), GRU(), MinLSTM(), PeepholeLSTM(), ResetBefore(), IndRNN(), Leaky(), SRU()),
     *(Diagonal(), Normalised(), Everything()),
 )
 

@@ -6,7 +6,6 @@ import pytest
 import stated_cells
 from differences import STEP, central_differences
 from harness.cells import harness_cells
-from harness.cells.minimal import MinGRU, MinLSTM
 from harness.contract import Batch, Execution, Inputs, Model, Optimizer
 from harness.testing.equations import Nudge, run_equations
 from harness_numpy import NumpyBackend
@@ -16,10 +15,7 @@ FINITE_DIFFERENCE_TOLERANCE = 1e-8  # central differences in float64 at this ste
 TORCH_TOLERANCE = 1e-10  # float64, another order of summation
 
 
-CELLS = {
-    cell.name: cell
-    for cell in [*harness_cells(), MinGRU(), MinLSTM(), *stated_cells.CELLS.values()]
-}
+CELLS = {cell.name: cell for cell in [*harness_cells(), *stated_cells.CELLS.values()]}
 each_cell = pytest.mark.parametrize("cell", CELLS.values(), ids=CELLS)
 each_depth = pytest.mark.parametrize("layers", [1, 2])
 each_kind = pytest.mark.parametrize("kind", ["token", "real"])

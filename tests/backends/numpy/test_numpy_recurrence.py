@@ -8,15 +8,11 @@ import pytest
 import stated_cells
 from differences import central_differences
 from harness.cells import harness_cells
-from harness.cells.minimal import MinGRU, MinLSTM
 from harness.contract import Inputs, Model
 from harness_numpy.recurrence.layer import Shape, Stepwise
 from harness_numpy.written.generated import Vectorised
 
-CELLS = {
-    cell.name: cell
-    for cell in [*harness_cells(), MinGRU(), MinLSTM(), *stated_cells.CELLS.values()]
-}
+CELLS = {cell.name: cell for cell in [*harness_cells(), *stated_cells.CELLS.values()]}
 COMPILED_CELLS = ["lstm", "gru", "reset_before", "normalised"]
 T, B, H = 3, 2, 3
 TOLERANCE = 1e-8  # central differences in float64 at this step

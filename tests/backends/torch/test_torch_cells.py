@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, assume, given, reject, settings
 
-from harness.cells import LSTM
+from harness.cells import LSTM, SRU, IndRNN, Leaky, PeepholeLSTM, ResetBeforeGRU
 from harness.contract import (
     Batch,
     Cell,
@@ -30,66 +30,6 @@ BACKEND = TorchBackend()
 EXACT = 1e-11  # float64: a few hundred roundings of numbers near 1, in another order
 
 HUGE = 1e6  # beyond it, float64 is no longer exact to the tolerance
-
-
-class Peephole(Cell):
-    """Gates that see the cell state."""
-
-    name, gates, states = "peephole", ("i", "f", "g", "o"), ("h", "c")
-    vectors = ("peephole_i", "peephole_f", "peephole_o")
-
-    def step(self, ops, zx, state, own):
-        z_i, z_f, z_g, z_o = ops.split(zx + ops.product("hh", state.h), 4)
-        i = ops.sigmoid(z_i + own.peephole_i * state.c)
-        f = ops.sigmoid(z_f + own.peephole_f * state.c)
-        c = f * state.c + i * ops.tanh(z_g)
-        return ops.sigmoid(z_o + own.peephole_o * c) * ops.tanh(c), c
-
-
-class ResetBefore(Cell):
-    """A product of a value that the step computes."""
-
-    name, gates = "reset_before", ("r", "z", "n")
-    products = (Product("hh", ("r", "z"), bias=False), Product("hn", ("n",), bias=False))
-
-    def step(self, ops, zx, state, own):
-        x_r, x_z, x_n = ops.split(zx, 3)
-        h_r, h_z = ops.split(ops.product("hh", state.h), 2)
-        r, z = ops.sigmoid(x_r + h_r), ops.sigmoid(x_z + h_z)
-        n = ops.tanh(x_n + ops.product("hn", r * state.h))
-        return ((1 - z) * n + z * state.h,)
-
-
-class IndRNN(Cell):
-    """A vector in the place of a matrix."""
-
-    name, gates, products, vectors = "ind", ("h",), (), ("u",)
-
-    def step(self, ops, zx, state, own):
-        return (ops.relu(zx + own.u * state.h),)
-
-
-class Leaky(Cell):
-    """A function of a vector."""
-
-    name, gates, vectors = "leaks", ("h",), ("leak",)
-
-    def step(self, ops, zx, state, own):
-        a = ops.sigmoid(own.leak)
-        return ((1 - a) * state.h + a * ops.tanh(zx + ops.product("hh", state.h)),)
-
-
-class Simple(Cell):
-    """Two states and no product."""
-
-    name, gates, states, products = "simple", ("f", "r", "c", "s"), ("h", "c"), ()
-    vectors = ("v_f", "v_r")
-
-    def step(self, ops, zx, state, own):
-        f, r, x, s = ops.split(zx, 4)
-        f, r = ops.sigmoid(f + own.v_f * state.c), ops.sigmoid(r + own.v_r * state.c)
-        c = f * state.c + (1 - f) * x
-        return r * c + (1 - r) * s, c
 
 
 class Signed(Cell):
@@ -174,7 +114,7 @@ class Clone(Cell):
 
 
 CELLS = [
-    Peephole(), ResetBefore(), IndRNN(), Leaky(), Simple(), Signed(), Normalised(), Many(),
+    PeepholeLSTM(), ResetBeforeGRU(), IndRNN(), Leaky(), SRU(), Signed(), Normalised(), Many(),
     Delays(), TwoProducts(), Passing(), Clone(),
 ]  # fmt: skip
 each_cell = pytest.mark.parametrize("cell", CELLS, ids=lambda cell: cell.name)

@@ -44,7 +44,7 @@ def test_the_line_names_the_frameworks_whose_rows_are_there(engines, line):
 def test_each_variant_is_told_once_and_in_one_line():
     (line,) = variant_legend(make("torch:fused", "torch:native", "jax:fused", "torch:library"))
     assert line == (
-        f"native: {KERNEL} PyTorch · fused: this project's hand-derived backward pass, "
+        f"native: {KERNEL} PyTorch · fused: this project's derived backward pass, "
         "in operations of PyTorch and JAX"
     )
 
