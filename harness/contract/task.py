@@ -188,6 +188,38 @@ class Task(ABC):
         ``loss_train_eval`` is measured on them.
         """
 
+    @property
+    def evaluation_sets(self) -> Sequence[str]:
+        """The names of further held-out data on which trained networks are judged.
+
+        The set ``test`` is a test split: no choice is ever made by it. Available after ``prepare``.
+        """
+        return ()
+
+    def evaluation_set(self, name: str, rng: np.random.Generator, batch: int) -> Sequence[Batch]:
+        """Return the batches of one of ``evaluation_sets``, like those of ``validation``.
+
+        Args:
+            name: of the set.
+            rng: of this set alone; equal ``rng``, equal batches.
+            batch: B, the largest number of sequences in a batch.
+        """
+        raise NotImplementedError(f"the evaluation set {name!r} has no batches")
+
+    def at_length(self, length: int, data_seed: np.random.SeedSequence) -> Task:
+        """Return this task at another length, prepared, to judge a trained network there.
+
+        The network is judged on its ``validation`` batches, from a random stream of their own. Its
+        inputs, outputs and loss must equal those of this task.
+
+        Args:
+            length: the other length.
+            data_seed: as of ``prepare``.
+        """
+        task = type(self)(self.options, length)
+        task.prepare(data_seed)
+        return task
+
     @abstractmethod
     def baseline(self) -> float:
         """Return the loss of the best trivial predictor at this length. Compute it; never type it.

@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
 
 from harness.contract.dtypes import Dtype
 from harness.contract.optimizer import Optimizer, OptimizerName, ScheduleName
@@ -21,6 +30,18 @@ LEAST_BETWEEN_EVALUATIONS = 150  # steps
 OptionValue = str | int | float | bool | None
 GATE_OPTIONS = ("forget_bias", "chrono")  # None for cells without a memory gate
 OMITTED_AT_DEFAULT = "omitted from the content at its default"  # marks a field
+_OTHER_LENGTH = re.compile(r"(?P<number>[1-9]\d*)?(?P<multiple>T)?")
+_OTHER_LENGTHS = {
+    "anyOf": [
+        {"type": "integer", "minimum": 1},
+        {"type": "string", "pattern": r"^([1-9]\d*T?|T)(,([1-9]\d*T?|T))*$"},
+    ]
+}
+OtherLengths = Annotated[
+    tuple[Annotated[int, Field(ge=1, le=1_000_000)], ...],
+    Field(max_length=64),
+    WithJsonSchema(_OTHER_LENGTHS),
+]
 
 
 class Trial(BaseModel):
@@ -73,6 +94,8 @@ class Trial(BaseModel):
     ] = "off"
     # Steps between evaluations; 0: only at the start and the end.
     evaluate_every: int = Field(default=0, ge=0)
+    # Further lengths at which the trained network is judged.
+    evaluate_at: Annotated[OtherLengths, OMITTED_AT_DEFAULT] = ()
     # Each batch is split evenly over them.
     devices: Annotated[int, OMITTED_AT_DEFAULT] = Field(default=1, ge=1, le=1024)
     # The name of the interpreter in the plan; None: the harness's own.
@@ -85,6 +108,16 @@ class Trial(BaseModel):
             if not NAME_PATTERN.fullmatch(name):
                 raise ValueError(f"option name {name!r} is not allowed")
         return dict(sorted(options.items()))
+
+    @field_validator("evaluate_at", mode="before")
+    @classmethod
+    def _in_time_steps(cls, value: Any, info: ValidationInfo) -> tuple[int, ...]:
+        """Return the lengths of ``2T,4T``, ``40,80`` or a list of such, ascending."""
+        if value is None or value == "none":
+            return ()
+        parts = value if isinstance(value, list | tuple) else str(value).split(",")
+        length = info.data.get("length", 1)
+        return tuple(sorted({_time_steps(str(part).strip(), length) for part in parts}))
 
     @model_validator(mode="after")
     def _one_kind_of_clipping(self) -> Trial:
@@ -180,8 +213,15 @@ class Trial(BaseModel):
         return hash(self.trial_id)
 
 
+def _time_steps(text: str, length: int) -> int:
+    match = _OTHER_LENGTH.fullmatch(text)
+    if not text or not match:
+        raise ValueError(f"{text!r} is not a length: write lengths or multiples of T, as in 40,4T")
+    return int(match["number"] or 1) * (length if match["multiple"] else 1)
+
+
 _OMITTED = {
-    name: field.default
+    name: list(field.default) if isinstance(field.default, tuple) else field.default
     for name, field in Trial.model_fields.items()
     if OMITTED_AT_DEFAULT in field.metadata
 }

@@ -48,7 +48,7 @@ class Evaluator:
         model: of the trainer.
         dtype: of the outputs.
         validation: held-out batches; for a stream, in order.
-        sample: as many batches of training data.
+        sample: as many batches of training data; empty: losses on training data are not known.
         label: of the backend, for errors in its outputs.
         task_label: of the task, for errors in its scores.
         baseline: the loss of the task's trivial predictor on ``validation``; None if only its
@@ -71,7 +71,7 @@ class Evaluator:
 
         They are those of the sampled batches; with ``full``, those of all batches follow, unless
         the sample is all. Before the first update the trainer has seen no data, so the training
-        data are not run.
+        data are not run; nor are they without a sample.
         """
         most = max(len(self.validation), len(self.sample))
         sampled = min(self.sampled_batches or most, most)
@@ -79,7 +79,8 @@ class Evaluator:
         state = trainer.state()
         try:
             held_out = self._pass(trainer, self.validation, ends)
-            seen = self._pass(trainer, self.sample, ends) if step else [None] * len(ends)
+            runs = step and self.sample
+            seen = self._pass(trainer, self.sample, ends) if runs else [None] * len(ends)
         finally:
             trainer.load_state(state)
         return [

@@ -12,6 +12,7 @@ from harness.contract.errors import ParityError
 from harness.contract.wording import error_text, shortened, words_of
 from harness.measure import ISOLATIONS
 from harness.measure.checkpoint import save
+from harness.measure.evaluation_sets import evaluation_sets, judged
 from harness.measure.events import Event, Facts, Finished, Phase, Progress
 from harness.measure.machine.environment import environment_id, environment_record
 from harness.measure.machine.verification import checked_threads
@@ -150,6 +151,7 @@ class _Run:
         """Yield the events of all phases, in order."""
         yield Phase("load")
         setup = yield from self._setup()
+        sets = evaluation_sets(setup)  # errors come before any training
         yield Phase("build")
         trainer = setup.trainer()
         yield self._environment(setup.backend)  # before the baseline: it imports
@@ -169,6 +171,8 @@ class _Run:
         )
         yield from self._train(training, text)
         yield Phase("finish")
+        sets_judged = judged(setup, sets, trainer, training.step)
+        yield from self._extra("evaluation on further data", sets_judged)
         flow = self._final_flow(setup, trainer, training.step)
         yield from self._extra("gradient flow after training", flow)
         dtype = array_dtype(self.trial.dtype)

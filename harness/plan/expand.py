@@ -23,6 +23,7 @@ from harness.plan.request import (
     Combination,
     PlanRequest,
     count,
+    with_joined_lengths,
 )
 from harness.plan.resolve import Resolver
 from harness.plugins import Plugins
@@ -50,7 +51,7 @@ def expand_with_notes(request: PlanRequest, plugins: Plugins) -> tuple[list[Tria
             one message.
     """
     defaults = {name: task.defaults for name, task in plugins.tasks.items()}
-    request = replace(request, defaults=defaults)
+    request = replace(with_joined_lengths(request), defaults=defaults)
     resolver = Resolver(plugins, request.task_options)
     values, shape = check_values(request, resolver), _bad_shape(request)
     options = BackendOptions(request.backend_options, request.overridden, plugins)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pydantic import Field
@@ -38,6 +38,7 @@ AXES = tuple(
 )
 EXCLUSIVE = {"steps", "tokens"}  # both say how long to train
 OPTIONS_OF_TASK = "task_options"  # in products: mappings of option to value
+JOINED = "evaluate_at"  # an axis whose list is one value
 LEFT_TO_TASKS = {"cell": "cells", "length": "lengths"}  # axis -> field of TaskDefaults
 MOST_TRIALS = 100_000
 
@@ -136,6 +137,23 @@ def products_of(options: Mapping[str, Any]) -> list[dict[str, OptionValue]]:
     """Return each combination of the values of a task's options; a list varies like an axis."""
     lists = [value if isinstance(value, list) else [value] for value in options.values()]
     return [dict(zip(options, values, strict=True)) for values in itertools.product(*lists)]
+
+
+def with_joined_lengths(request: PlanRequest) -> PlanRequest:
+    """Return the request with the list of ``evaluate_at`` as one value, as in ``40,80``.
+
+    A network is judged at all of these lengths, so they are no axis.
+    """
+    return replace(
+        request,
+        axes=_joined(request.axes),
+        cases=[_joined(case) for case in request.cases],
+    )
+
+
+def _joined(axes: Mapping[str, Sequence[Any]]) -> dict[str, Sequence[Any]]:
+    values = axes.get(JOINED)
+    return {**axes, JOINED: (",".join(map(str, values)),)} if values else dict(axes)
 
 
 def merge(base: PlanRequest, over: PlanRequest) -> PlanRequest:

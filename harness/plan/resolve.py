@@ -150,6 +150,8 @@ class Resolver:
         trials: list[Trial] = []
         for backend in backends:
             trials += self._of_backend(backend, variant, cell, fields, device)
+        for length in {length for trial in trials for length in trial.evaluate_at}:
+            self._task({**combination, "length": length})
         options = task.options.model_dump(mode="json")
         return [_validated(trial.content() | {"task_options": options}) for trial in trials]
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from harness.contract import Batch, Inputs, Loss, PluginError, Score, Task, Vocabulary
 from harness.contract.records.record import finite
-from harness.contract.wording import error_text, shortened
+from harness.contract.wording import NAME_PATTERN, error_text, shortened
 from harness.plugins.validation import (
     LONGEST,
     answer_text,
@@ -135,6 +135,20 @@ def checked_facts(task: Task, label: str) -> dict[str, Any]:
         problem = f"invalid facts: expected a dict of JSON values ({why})"
         raise PluginError(f"{problem}; {label}") from error
     return content
+
+
+def checked_set_names(task: Task, label: str) -> tuple[str, ...]:
+    """Return the names of a task's evaluation sets.
+
+    Raises:
+        PluginError: one is not a name, or occurs twice.
+    """
+    names = task.evaluation_sets
+    listed = isinstance(names, Sequence) and not isinstance(names, str)
+    valid = listed and all(isinstance(name, str) and NAME_PATTERN.fullmatch(name) for name in names)
+    if not valid or len(set(names)) < len(names):
+        raise invalid_answer("evaluation_sets", "distinct names", names, label)
+    return tuple(names)
 
 
 def check_evaluation(name: str, batches: Sequence[Batch], task: Task, label: str) -> None:

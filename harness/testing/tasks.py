@@ -15,7 +15,11 @@ import numpy as np
 from harness.contract import Array, Batch, Evaluation, Score, Task
 from harness.contract.wording import check_name
 from harness.measure.evaluate import baseline_loss
-from harness.plugins.task_validation import checked_criterion, checked_steps_per_epoch
+from harness.plugins.task_validation import (
+    checked_criterion,
+    checked_set_names,
+    checked_steps_per_epoch,
+)
 from harness.testing.compare import Check, NotApplicable
 from harness.testing.predictor import constant_predictor
 
@@ -173,6 +177,27 @@ def baseline_outputs_are_a_fixed_predictors(bench: TaskBench) -> None:
         )
 
 
+def evaluation_sets_are_well_formed(bench: TaskBench) -> None:
+    """Each named set has well-formed batches, equal for equal generators, other than validation."""
+    task = bench.longest()
+    names = checked_set_names(task, "evaluation_sets")
+    if not names:
+        raise NotApplicable("the task has no evaluation sets of its own")
+    validation = task.validation(_rng(), BATCH)[0]
+    for name in names:
+        first, again = (task.evaluation_set(name, _rng(3), BATCH) for _ in range(2))
+        assert first, f"evaluation_set {name!r}: expected at least one batch"
+        assert not first[0].carry, f"evaluation_set {name!r}: the first batch has carry=True"
+        for batch, other in zip(first, again, strict=True):
+            _well_formed(task, batch, f"evaluation_set {name!r}")
+            assert np.array_equal(batch.inputs, other.inputs), (
+                f"evaluation_set {name!r}: equal generators gave different batches"
+            )
+        assert not np.array_equal(first[0].inputs, validation.inputs), (
+            f"evaluation_set {name!r}: its first batch is that of validation"
+        )
+
+
 def criterion_and_epoch_are_sane(bench: TaskBench) -> None:
     """The criterion is a text; training data repeat after a positive number of steps, or never."""
     task = bench.longest()
@@ -236,6 +261,7 @@ CHECKS: tuple[Callable[[TaskBench], None], ...] = (
     validation_differs_from_training,
     baseline_is_that_of_a_trivial_predictor,
     baseline_outputs_are_a_fixed_predictors,
+    evaluation_sets_are_well_formed,
     criterion_and_epoch_are_sane,
     perfect_outputs_score_full_marks,
     wrong_outputs_score_less,

@@ -170,8 +170,16 @@ class Char(Task):
 
     @property
     def _validation_text(self) -> NDArray[np.integer]:
-        start = self._split(len(self.text.tokens))
-        return self.text.tokens[start : start + self.options.validation_characters]
+        return self._held_out_text[: self.options.validation_characters]
+
+    @property
+    def _test_text(self) -> NDArray[np.integer]:
+        most = self.options.validation_characters
+        return self._held_out_text[most : 2 * most]
+
+    @property
+    def _held_out_text(self) -> NDArray[np.integer]:
+        return self.text.tokens[self._split(len(self.text.tokens)) :]
 
     @property
     def inputs(self) -> Inputs:
@@ -212,7 +220,18 @@ class Char(Task):
 
     def validation(self, rng: np.random.Generator, batch: int) -> Sequence[Batch]:
         """Return the whole validation text in order, as up to ``batch`` streams."""
-        text = self._validation_text
+        return self._in_order(self._validation_text, batch)
+
+    @property
+    def evaluation_sets(self) -> Sequence[str]:
+        """``test``: the text after that for validation, if there is a whole window."""
+        return ("test",) if len(self._test_text) > self.length else ()
+
+    def evaluation_set(self, name: str, rng: np.random.Generator, batch: int) -> Sequence[Batch]:
+        """Return the test text in order, as up to ``batch`` streams."""
+        return self._in_order(self._test_text, batch)
+
+    def _in_order(self, text: NDArray[np.integer], batch: int) -> list[Batch]:
         streams = affordable_streams(text, batch, self.length)
         return list(windows(text, streams, self.length, pad=True))
 

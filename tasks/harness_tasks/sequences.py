@@ -85,6 +85,15 @@ class SequenceTask(Task):
         affordable = VALIDATION_TIME_STEPS // self.time_steps
         return min(VALIDATION_SEQUENCES, max(VALIDATION_SEQUENCES_AT_LEAST, affordable))
 
+    @property
+    def evaluation_sets(self) -> Sequence[str]:
+        """``test``: as many fresh sequences as for validation, from another stream."""
+        return ("test",)
+
+    def evaluation_set(self, name: str, rng: np.random.Generator, batch: int) -> Sequence[Batch]:
+        """Return the batches of the test set."""
+        return self.validation(rng, batch)
+
     def training_sample(
         self, rng: np.random.Generator, batch: int, batches: int
     ) -> Sequence[Batch]:

@@ -37,9 +37,9 @@ def test_a_marked_field_is_in_the_content_only_if_it_was_changed():
     marked = {
         name for name, field in Trial.model_fields.items() if OMITTED_AT_DEFAULT in field.metadata
     }
-    assert marked == {"python", "checkpoint", "devices"}
+    assert marked == {"python", "checkpoint", "devices", "evaluate_at"}
     assert not marked & Trial(**COPY).content().keys()
-    changed = {"python": "base", "checkpoint": 4, "devices": 2}
+    changed = {"python": "base", "checkpoint": 4, "devices": 2, "evaluate_at": [6]}
     assert changed.items() <= Trial(**COPY, **changed).content().items()
     assert list(Trial(**COPY).content())[:3] == ["backend", "variant", "task"]
 
@@ -48,3 +48,17 @@ def test_a_copy_with_other_values_has_another_id():
     trial = Trial(**COPY)
     assert trial.model_copy(update={"seed": 1}).trial_id == Trial(**COPY, seed=1).trial_id
     assert trial.model_copy(update={"python": None}).trial_id == trial.trial_id
+
+
+@pytest.mark.parametrize("written", ["2T,4T,6", "12, 6,2T", [6, 12], (12, "2T"), [6, 12, 6]])
+def test_lengths_of_evaluation_are_time_steps_each_once_and_ascending(written):
+    trial = Trial(**COPY, evaluate_at=written)
+    assert trial.evaluate_at == (6, 12)
+    assert Trial(**trial.content()).trial_id == trial.trial_id
+    assert Trial(**COPY, evaluate_at=[6]).trial_id != trial.trial_id
+
+
+@pytest.mark.parametrize("written", ["2X", "", "0", "-3", "1.5T", [True], "6,,12", "2000000"])
+def test_what_is_no_length_is_refused(written):
+    with pytest.raises(ValueError, match="evaluate_at"):
+        Trial(**COPY, evaluate_at=written)

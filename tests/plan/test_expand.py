@@ -103,6 +103,21 @@ def test_a_trial_takes_what_its_task_publishes_and_an_option_overrides_it():
     assert (given_.hidden, given_.learning_rate, given_.clip_norm) == (8, 0.1, None)
 
 
+def test_the_lengths_of_evaluation_are_no_axis_and_checked_as_lengths():
+    (trial,) = trials(evaluate_at=[40, "2T"])
+    assert trial.evaluate_at == (10, 40)
+    assert [each.evaluate_at for each in trials(length=[5, 6], evaluate_at=["2T"])] == [
+        (10,),
+        (12,),
+    ]
+    _, included = trials(include=[{"cell": "gru", "evaluate_at": [7]}])
+    assert included.evaluate_at == (7,)
+    with pytest.raises(UsageError, match="needs a length of at least 2, got 1"):
+        trials(evaluate_at=[1, 40])
+    with pytest.raises(UsageError, match=r"evaluate_at = '3x': .*'3x' is not a length"):
+        trials(evaluate_at=["3x"])
+
+
 def test_clipping_by_value_replaces_the_published_clipping_by_norm():
     (trial,) = trials(clip_value=[1.0])
     assert (trial.clip_norm, trial.clip_value) == (None, 1.0)

@@ -49,6 +49,10 @@ _HELP: Mapping[str, tuple[str, str]] = {
     "clip_norm": ("", "Clip the gradient's global norm.  [default: the task's]"),
     "clip_value": ("", "Clip each element of the gradient instead."),
     "evaluate_every": ("", "Steps between evaluations.  [default: a tenth, at least 150]"),
+    "evaluate_at": (
+        "",
+        "Judge the trained network at these lengths too, or multiples of T: 40,80 or 2T,4T.",
+    ),
     "seed": ("", "Seed of weights and data.  [default: 0]"),
     "data_seed": ("", "Seed of the training data alone, if the task draws it."),
     "evaluation_seed": ("", "Seed of the validation data alone, if the task draws it."),
@@ -63,6 +67,7 @@ _KINDS: Mapping[str, click.ParamType[Any]] = {
     "task": types.Named("tasks"),
     "cell": types.Named("cells"),
     "length": types.Lengths(),
+    "evaluate_at": types.OtherLengths(),
     "checkpoint": types.CHECKPOINTS,
 }
 

@@ -1,8 +1,8 @@
-"""``--tables``: the tables that a run prints only if they are asked for."""
+"""``--tables``: the tables that a run prints if they are asked for."""
 
 from __future__ import annotations
 
-ASKED = ("scaling", "limits")
+ASKED = ("lengths", "scaling", "limits")
 ALL = "all"
 
 

@@ -13,6 +13,7 @@ from click.shell_completion import CompletionItem
 from harness.plan.kinds import Memory, Seconds
 
 _RANGE = re.compile(r"(\d+):(\d+):(x|\+)?(\d+)")
+_MULTIPLE = re.compile(r"\d*T")
 _SETTING = re.compile(r"task\.(?P<task>[A-Za-z0-9._-]+)\.(?P<option>[A-Za-z0-9_-]+)")
 MOST_VALUES = 10_000
 
@@ -103,6 +104,27 @@ class Lengths(Written):
                 lengths += _lengths(part.strip())
         except ValueError as error:
             self.fail(f"{value!r}: {error}", param, ctx)
+        return tuple(lengths)
+
+
+class OtherLengths(Written):
+    """Lengths as of ``Lengths``, or multiples of the trained length: ``2T,4T``."""
+
+    name = "40,80 | 2T,4T"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, ...]:
+        """Return the lengths of one comma list as text."""
+        if isinstance(value, tuple):
+            return value
+        lengths: list[str] = []
+        try:
+            for part in (part.strip() for part in str(value).split(",")):
+                is_text = _MULTIPLE.fullmatch(part) or part == "none"
+                lengths += [part] if is_text else map(str, _lengths(part))
+        except ValueError as error:
+            self.fail(f"{value!r}: {error}, or multiples of T such as 2T", param, ctx)
         return tuple(lengths)
 
 

@@ -252,6 +252,13 @@ TABLE = (
         unit="steps",
     ),
     Column("gradient_exploding", "reading", bool, "whether the gradient exploded"),
+    Column(
+        "evaluation_sets", "reading", str,
+        "what the trained network reaches on further held-out data, as JSON text: a list with a "
+        "mapping for each set (`test`, `T=40`) of its `name`, `length`, `loss_validation`, "
+        "`accuracy`, `extra`, `loss_baseline` on the very batches of the set, `loss_ratio`, "
+        "`solved`, `standard_error_validation` and `tokens_validation`",
+    ),
 )  # fmt: skip
 
 FIGURES = tuple(

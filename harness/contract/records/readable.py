@@ -215,6 +215,14 @@ _NUMBER, _LEAST = _number_within(*LOSS), _number_within(*POSITIVE)
 _TEXT = _none_or(_text)
 _TEXTS, _MANY = _none_or(_list(_text)), _none_or(_mapping({}))
 _TIMES = _none_or(_mapping({}, _within(*POSITIVE)))
+_SET: Mapping[str, Read] = {
+    "name": _TEXT,
+    "length": _count,
+    **dict.fromkeys(("loss_validation", "loss_baseline", "loss_ratio"), _NUMBER),
+    **dict.fromkeys(("accuracy", "standard_error_validation", "tokens_validation"), _LEAST),
+    "solved": _none_or(_bool),
+    "extra": _none_or(_mapping({}, _NUMBER)),
+}
 _DETAILS: Mapping[str, Read] = {
     **dict.fromkeys(("launches", "jobs"), _count),
     **dict.fromkeys(("isolation", "interval", "deviation", "loss", "distribution"), _TEXT),
@@ -231,6 +239,7 @@ _DETAILS: Mapping[str, Read] = {
     "limits": _none_or(
         _mapping({"peak_flops_per_second": _LEAST, "chain_seconds": _LEAST, "reason": _TEXT})
     ),
+    "evaluation_sets": _none_or(_list(_mapping(_SET))),
     **dict.fromkeys(("samples", "samples_over_training"), _none_or(_list(_mapping({})))),
 }  # fmt: skip
 _ENVIRONMENT = _mapping(

@@ -81,11 +81,12 @@ class Record:
         row |= {name: finite(self.figures.get(name)) for name in FIGURE_NAMES}
         row |= {name: self.details.get(name) for name in DETAILS}
         row |= {name: _number_or_none(self.details.get(name)) for name in NUMBERS}
-        scores = self.details.get("scores")
+        scores, sets = self.details.get("scores"), self.details.get("evaluation_sets")
         return row | {
             "launches": self.launches,
             "settings": json.dumps(other_settings(self.trial), sort_keys=True),
             "scores": json.dumps(finite(scores)) if isinstance(scores, Mapping) else None,
+            "evaluation_sets": json.dumps(finite(sets)) if isinstance(sets, list) else None,
             "gradient_horizon_step": self.horizon_step(),
             "gradient_exploding": self.exploding(),
         }

@@ -11,6 +11,7 @@ from harness_results.charts.data import Rows
 from harness_results.charts.flow import draw_gradient_flow, gradient_flow
 from harness_results.charts.gradients import draw_horizon, draw_norm, horizon, norm
 from harness_results.charts.learning import draw_loss, draw_loss_curves, loss, loss_curves
+from harness_results.charts.lengths import draw_lengths, lengths
 from harness_results.charts.proof import draw_memory, draw_parity, memory, parity
 from harness_results.charts.series import Labelled
 from harness_results.charts.speed import (
@@ -82,6 +83,20 @@ _ALL = (
         needs="has a loss curve",
         rows=loss_curves,
         draw=draw_loss_curves,
+    ),
+    Chart(
+        name="lengths",
+        title="Trained at T, evaluated at other lengths",
+        shows="The accuracy at lengths that the network was not trained at, by cell. The length of "
+        "a panel is the trained one; lengths up to it are shaded. A line that stays up has learnt "
+        "a rule and not a length.",
+        measured="Accuracy on held-out data of each length after training, or the loss as a "
+        "multiple of the baseline's on the same batches if the task has no accuracy. At the "
+        "trained length: on the validation data.",
+        key="filled: solved · hollow: not solved · shaded: up to the trained length",
+        needs="ended ok and was judged at other lengths (--evaluate-at)",
+        rows=lengths,
+        draw=draw_lengths,
     ),
     Chart(
         name="throughput",

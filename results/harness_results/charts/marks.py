@@ -92,7 +92,7 @@ class Looks:
 
 def length_axis(rows: Rows, field: str = "length") -> alt.X:
     """Return the logarithmic axis of T, with a tick at each length, or at some of many."""
-    lengths = sorted({int(row["length"]) for row in rows if row["length"] is not None})
+    lengths = sorted({int(row[field]) for row in rows if row.get(field) is not None})
     every = -(-len(lengths) // MOST_TICKS)
     axis = alt.Axis(values=lengths[::every], format="d", grid=False)
     scale = alt.Scale(type="log", base=2, nice=False, padding=14)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from harness.contract.records.columns import FIGURE_NAMES, names_of
+from harness.contract.records.evaluated import evaluated
 from harness.contract.records.record import Record
 from harness.contract.wording import shortened
 from harness_results.exporters.contract import Series, Setting, SharedTrial
@@ -47,13 +48,17 @@ def shared(record: Record, *, alone: bool) -> SharedTrial:
 
 
 def _figures(record: Record) -> Iterator[tuple[str, float]]:
-    """Yield every known figure, then the other scores of the task."""
+    """Yield every known figure, the other scores of the task, then those of further sets."""
     for name in FIGURE_NAMES:
         if (value := _number(record.figures.get(name))) is not None:
             yield name, value
     for name, score in scores(record).items():
         if (value := _number(score)) is not None:
             yield f"scores.{_word(name)}", value
+    for each in evaluated(record):
+        for name in ("loss", "accuracy", "loss_ratio"):
+            if (value := _number(getattr(each, name))) is not None:
+                yield f"{_word(each.name)}.{name}", value
 
 
 class _Times:

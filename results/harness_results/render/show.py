@@ -9,6 +9,7 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
 from harness.contract.records.columns import FIGURES
+from harness.contract.records.evaluated import evaluated
 from harness.contract.records.record import Record
 from harness_results.render.samples import sample_lines
 from harness_results.study import findings
@@ -46,7 +47,7 @@ LEARNING = ("scores", "loss_baseline_exact", "criterion", "solved_lost_at")
 APART = (
     *LOGS, *GAP, *LEARNING,
     "samples", "samples_over_training", "flags", "notes", "launch_figures", "attempts",
-    "task_defaults",
+    "task_defaults", "evaluation_sets",
 )  # fmt: skip
 LAUNCH = [
     column
@@ -148,6 +149,7 @@ def _rest(record: Record, width: int, *, ascii_only: bool) -> Iterator[Text]:
     yield from _drawings(list(drawings(record))[MAIN_DRAWINGS:], width, ascii_only=ascii_only)
     yield from _gradient_norm(record, width)
     yield from _evaluations(record.curves.get("evaluations"))
+    yield from _sets(record)
     yield from _judgement(record)
     yield from _samples(record.details)
     details = {key: value for key, value in record.details.items() if key not in APART}
@@ -256,6 +258,21 @@ def _attempts(content: Any) -> Iterator[Text]:
     for attempt in attempts:
         status = one_line(attempt.get("status")).replace("_", " ")
         yield Text(f"  {status}: {one_line(attempt.get('reason'))}")
+
+
+def _sets(record: Record) -> Iterator[Text]:
+    """Yield the figures on further held-out data."""
+    sets = evaluated(record)
+    if not sets:
+        return
+    yield Text("")
+    yield Text("after training, on further held-out data", style="bold")
+    heads = ("set", "T", "loss", "x baseline", "accuracy", "solved")
+    yield Text("".join(f"  {head:>10}" for head in heads), style="dim")
+    for each in sets:
+        values = map(number, (each.length, each.loss, each.loss_ratio, each.accuracy))
+        cells = (one_line(each.name), *values, "yes" if each.solved else "no")
+        yield Text("".join(f"  {cell:>10}" for cell in cells))
 
 
 def _judgement(record: Record) -> Iterator[Text]:

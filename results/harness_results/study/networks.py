@@ -105,6 +105,7 @@ def _settings(record: Record, machines: Mapping[str | None, str]) -> dict[str, s
     settings["python"] = record.trial.python or OWN
     settings |= {_option(name): value for name, value in options.items()}
     settings |= {MACHINE: machines[record.environment_id]} if machines else {}
+    settings["evaluate_at"] = record.trial.evaluate_at
     return {_name(name): _setting(value) for name, value in settings.items()}
 
 
@@ -147,6 +148,8 @@ def _setting(value: Any) -> str:
     """Return a value as text, with enough digits to tell it from any other."""
     if isinstance(value, str):
         return one_line(value)
+    if isinstance(value, tuple):
+        return ", ".join(map(str, value)) or _setting(None)
     if isinstance(value, bool) or value is None:
         return {None: "none", True: "yes", False: "no"}[value]
     short = f"{value:g}"

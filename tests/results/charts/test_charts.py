@@ -99,7 +99,7 @@ def test_the_words_below_a_chart_are_those_of_the_tables():
 
 def test_the_charts_stand_in_the_order_of_the_page():
     assert NAMES == [
-        "loss", "loss-curves", "throughput", "step-time", "compiling", "gradient-flow",
+        "loss", "loss-curves", "lengths", "throughput", "step-time", "compiling", "gradient-flow",
         "gradient-horizon", "gradient-norm", "memory", "parity",
     ]  # fmt: skip
 

@@ -10,6 +10,7 @@ from harness_results.study.study import Study, studies
 from harness_results.study.tables.brief import brief_notes
 from harness_results.study.tables.crossover import crossover_table
 from harness_results.study.tables.data_parallel import data_parallel_table
+from harness_results.study.tables.lengths import lengths_table
 from harness_results.study.tables.limits import limits
 from harness_results.study.tables.notes import reading
 from harness_results.study.tables.pivot import Pivot, pivot
@@ -22,12 +23,13 @@ from harness_results.text.grid import Grid
 FEWEST_DIGITS, MORE_DIGITS = 4, 2  # of ids; digits more than tell the trials apart
 Tables = Iterable[Pivot | Grid | None]
 FURTHER: dict[str, Callable[[Study], Tables]] = {
+    "lengths": lambda study: (lengths_table(study),),
     "scaling": scaling_tables,
     "crossover": lambda study: (crossover_table(study),),
     "devices": lambda study: (data_parallel_table(study),),
     "limits": lambda study: (limits(study),),
 }
-OF_A_RUN = ("crossover", "devices")  # they answer what the axes of the run ask
+OF_A_RUN = ("lengths", "crossover", "devices")  # they answer what the axes of the run ask
 
 
 @dataclass(frozen=True)
