@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,10 +53,12 @@ def run(
     Raises:
         UsageError: anything asked for is unknown, unavailable or out of range, before any trial
             runs.
-        StoreError: a record could not be stored; those before it are.
+        StoreError: the store cannot be read, or a record could not be stored; those before it are.
     """
     if not isinstance(store, str | os.PathLike):
         raise UsageError(f"store = {store!r}: write a path or a URL")
+    if not all(isinstance(options, Mapping) for options in (task_options or {}).values()):
+        raise UsageError(f"task_options = {task_options!r}: write a task, then its options")
     chosen = {name: keywords.pop(name) for name in OPTIONS if name in keywords}
     axes = {name: _values(value) for name, value in keywords.items()}
     try:
@@ -124,7 +126,10 @@ def sample(
 
     Raises:
         UsageError: the file is not a checkpoint of a text model, or an argument is out of range.
+        DivergedError: the outputs of the network are not finite.
     """
+    if seed < 0:
+        raise UsageError(f"seed = {seed}: take 0 or a larger number")
     path = Path(checkpoint)
     stored = load(path)
     if stored.vocabulary is None:
@@ -165,6 +170,7 @@ def units(
     Raises:
         UsageError: there is no such trial, it left no checkpoint, it is not a text model, or the
             text cannot be used.
+        StoreError: the store cannot be read.
     """
     checkpoint = checkpoint_of(str(trial), store)
     return study_units(load_plugins(), checkpoint, text=text, characters=characters)

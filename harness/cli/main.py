@@ -21,6 +21,17 @@ from harness.cli import streams
 from harness.version import __version__
 
 _UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
+# Of paths that a user named: too long, a loop of links, not a folder, a folder, not allowed.
+_UNUSABLE = (
+    errno.ENAMETOOLONG,
+    errno.ELOOP,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+)
+_LONGEST_PATH = 200  # characters of a path in a message
 END_SECONDS = 10.0  # for threads and exit handlers of plugins to finish
 OK, INTERNAL, USAGE, NOT_OK, REGRESSION, NOTHING_COMPARABLE, INTERRUPTED = 0, 1, 2, 3, 4, 5, 130
 
@@ -173,8 +184,11 @@ def _unwritable(error: OSError) -> int:
 
 def _failure(error: Exception) -> int:
     from harness.contract.errors import HarnessError, UsageError
-    from harness.contract.wording import printable
+    from harness.contract.wording import printable, shortened
 
+    if isinstance(error, OSError) and error.errno in _UNUSABLE and error.filename is not None:
+        path = shortened(os.fsdecode(error.filename), _LONGEST_PATH)
+        error = UsageError(f"cannot use {path}: {error.strerror}; name another path")
     if isinstance(error, HarnessError):
         sys.stderr.write(f"error: {printable(str(error))}\n")
         if os.environ.get("HARNESS_TRACEBACK"):

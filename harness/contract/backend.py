@@ -152,6 +152,12 @@ class Trainer(ABC):
 
     Every NumPy array returned is a copy in the trainer's dtype (``array_dtype``). Changing it does
     not change the trainer, and further training does not change it.
+
+    Raises:
+        UnsupportedError: a method cannot do this; the trial is ``unsupported``.
+        DivergedError: a loss or gradient is not finite; the trial is ``diverged``.
+        MemoryError: or any error that ``Backend.is_out_of_memory`` accepts: ``out_of_memory``. Any
+            other error: ``failed``.
     """
 
     def compile(self, batch: DeviceBatch) -> bool:
@@ -304,7 +310,11 @@ class Backend(ABC):
     def trainer(
         self, model: Model, optimizer: Optimizer, parameters: Parameters, execution: Execution
     ) -> Trainer:
-        """Return a trainer that starts from ``parameters`` (float64), copied and cast."""
+        """Return a trainer that starts from ``parameters`` (float64), copied and cast.
+
+        Raises:
+            UnsupportedError: the model or the execution cannot run; the message says why.
+        """
 
     def product_chain(
         self, start: Array, matrices: Sequence[Array], execution: Execution

@@ -47,11 +47,19 @@ class Ops(ABC):
         """Return 1 where x > 0, else 0, in the dtype of x: the derivative of ``relu``."""
 
     def log(self, x: Tensor) -> Tensor:
-        """Return the natural logarithm."""
+        """Return the natural logarithm.
+
+        Raises:
+            NotImplementedError: the engine lacks it.
+        """
         raise NotImplementedError(_lacks(self, "log"))
 
     def sqrt(self, x: Tensor) -> Tensor:
-        """Return the square root."""
+        """Return the square root.
+
+        Raises:
+            NotImplementedError: the engine lacks it.
+        """
         raise NotImplementedError(_lacks(self, "sqrt"))
 
     def softplus(self, x: Tensor) -> Tensor:
@@ -75,7 +83,11 @@ class Ops(ABC):
         """Join pieces along the last axis: the inverse of ``split``."""
 
     def mean(self, x: Tensor) -> Tensor:
-        """Return the mean over the last axis, (B, 1)."""
+        """Return the mean over the last axis, (B, 1).
+
+        Raises:
+            NotImplementedError: the engine lacks it.
+        """
         raise NotImplementedError(_lacks(self, "mean"))
 
     def normalise(self, x: Tensor, epsilon: float = 1e-5) -> Tensor:
@@ -84,7 +96,11 @@ class Ops(ABC):
         return centred / self.sqrt(self.mean(centred * centred) + epsilon)
 
     def product(self, name: str, operand: Tensor) -> Tensor:
-        """Return operand (B, H) @ weight_NAME.T + bias_NAME, (B, n*H): one of ``Cell.products``."""
+        """Return operand (B, H) @ weight_NAME.T + bias_NAME, (B, n*H): one of ``Cell.products``.
+
+        Raises:
+            NotImplementedError: these operations stand outside a step.
+        """
         raise NotImplementedError(_lacks(self, "product"))
 
 

@@ -111,6 +111,9 @@ class Task(ABC):
     ``__init__`` must be cheap, because it is called to validate a plan: it must not generate data
     or read files. That belongs in ``prepare``, which the worker calls once, outside all timed
     regions.
+
+    Raises:
+        UsageError: options or length are out of range; the message says what is allowed.
     """
 
     name: ClassVar[str]

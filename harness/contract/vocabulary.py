@@ -48,7 +48,11 @@ class Vocabulary:
         return np.array([self._ids[symbol] for symbol in text], dtype=np.int32)
 
     def decode(self, tokens: NDArray[np.int32]) -> str:
-        """Return the text of ids (n,); invalid UTF-8 becomes replacement characters."""
+        """Return the text of ids (n,); invalid UTF-8 becomes replacement characters.
+
+        Raises:
+            IndexError: the vocabulary has characters, and an id is not below ``size``.
+        """
         if self.symbols is None:
             return bytes(tokens.astype(np.uint8)).decode("utf-8", errors="replace")
         return "".join(self.symbols[token] for token in tokens)

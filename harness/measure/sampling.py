@@ -26,6 +26,7 @@ from harness.plugins.validation import check_parameters
 
 TEMPERATURES = (0.5, 0.8, 1.0)
 OVER_TRAINING = TEMPERATURES[0]
+LONGEST_TEXT = 1_000_000  # tokens
 
 
 @dataclass(frozen=True)
@@ -121,8 +122,8 @@ def sample_text(
     takes the likeliest token. The trainer's carried state is restored.
 
     Raises:
-        UsageError: the prime is empty or outside the vocabulary, the length is negative, or the
-            temperature is negative or not finite.
+        UsageError: the prime is empty or outside the vocabulary, the length is negative or above
+            a million, or the temperature is negative or not finite.
         DivergedError: a logit is not finite.
     """
     _check(prime, length, temperature)
@@ -166,8 +167,8 @@ def _next_logits(trainer: Trainer, tokens: NDArray[np.int32], *, carry: bool) ->
 def _check(prime: str, length: int, temperature: float) -> None:
     if not prime:
         raise UsageError("an empty prime: give at least one character for the text to start from")
-    if length < 0:
-        raise UsageError(f"a sample of length {length}: use 0 or more")
+    if not 0 <= length <= LONGEST_TEXT:
+        raise UsageError(f"a sample of length {length}: use 0 to {LONGEST_TEXT:,}")
     if not (np.isfinite(temperature) and temperature >= 0):
         raise UsageError(
             f"temperature {temperature} is out of range: use 0 (the likeliest) or more"

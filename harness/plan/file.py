@@ -25,6 +25,7 @@ from harness.plan.options import PLAN_KEYS, Option
 from harness.plan.problems import validation_lines
 from harness.plan.request import PlanRequest
 
+MOST_CHARACTERS = 2**24  # of a plan's file
 Axes = dict[str, Any]  # axis -> a value, or a list of values
 _DURATION_SCHEMA = {
     "anyOf": [
@@ -88,7 +89,13 @@ def read_plan(path: Path) -> PlanRequest:
         UsageError: the file cannot be read, or is not TOML.
     """
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        with path.open(encoding="utf-8-sig") as file:
+            text = file.read(MOST_CHARACTERS + 1)  # a device may have no end
+        if len(text) > MOST_CHARACTERS:
+            raise UsageError(
+                f"the plan {path} has more than {MOST_CHARACTERS:,} characters: name a file of TOML"
+            )
+        content = tomllib.loads(text)
     except OSError as error:
         raise UsageError(f"cannot read the plan {path}: {error.strerror}") from error
     except ValueError as error:  # no UTF-8, no TOML, or a number of thousands of digits

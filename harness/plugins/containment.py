@@ -29,12 +29,14 @@ class ExitCalledError(BaseException):
 def contained(*, variables: bool = True) -> Iterator[list[str]]:
     """Undo what the code inside changes. At the end, the list holds the changes in words.
 
-    These are the streams and their descriptors, the working directory, ``sys.path``, signal
-    handlers, alarms, functions of ``PATCHED`` and, with ``variables``, the environment. Inside,
-    ``os._exit`` raises ``ExitCalledError``.
+    These are the streams and their descriptors, the working directory, ``sys.path``, modules that
+    it made unimportable, a lowered recursion limit, signal handlers, alarms, functions of
+    ``PATCHED`` and, with ``variables``, the environment. Inside, ``os._exit`` raises
+    ``ExitCalledError``.
     """
     changes: list[str] = []
-    keeps: list[Keep] = [off_stdout, _directory, _import_path, _signals, _functions, _no_exit]
+    keeps: list[Keep] = [off_stdout, _directory, _import_path, _modules, _recursion_limit]
+    keeps += [_signals, _functions, _no_exit]
     if variables:
         keeps.append(_environment)
     with ExitStack() as stack:
@@ -131,6 +133,38 @@ def _import_path(changes: list[str]) -> Iterator[None]:
             path[:] = [*before, *(entry for entry in now if entry not in before)]
         elif now is not path:
             path[:] = now
+
+
+@contextlib.contextmanager
+def _modules(changes: list[str]) -> Iterator[None]:
+    """Let every module be imported again that the code inside blocked with None."""
+    before = dict(sys.modules)
+    try:
+        yield
+    finally:
+        blocked = sorted(
+            name
+            for name, module in sys.modules.items()
+            if module is None and before.get(name, name) is not None
+        )
+        for name in blocked:
+            if name in before:
+                sys.modules[name] = before[name]
+            else:
+                del sys.modules[name]
+        if blocked:
+            changes.append(f"blocked the import of {', '.join(blocked)}")
+
+
+@contextlib.contextmanager
+def _recursion_limit(changes: list[str]) -> Iterator[None]:
+    before = sys.getrecursionlimit()
+    try:
+        yield
+    finally:
+        if sys.getrecursionlimit() < before:
+            sys.setrecursionlimit(before)
+            changes.append("lowered the recursion limit")
 
 
 @contextlib.contextmanager

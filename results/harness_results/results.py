@@ -28,20 +28,25 @@ class Results(Sequence[Record]):
         self.records = tuple(records)
 
     @classmethod
-    def from_store(cls, location: str | Path, run: int | None = None) -> Results:
+    def from_store(cls, location: str | Path, run: int | str | None = None) -> Results:
         """Return what ``harness report`` shows of a store, or of one of its runs, with curves.
 
         That is one record per trial and environment, from the latest run there. Of several launches
         it holds the medians.
 
+        Args:
+            location: a path or URL.
+            run: a number, ``last`` or ``last~1``; None: all runs.
+
         Raises:
             StoreError: the store cannot be read.
+            UsageError: it has no such run.
         """
         from harness_results.store.store import Store
         from harness_results.study.reported import reported
 
         with Store.open(location, create=False) as store:
-            return cls(reported(store, run))
+            return cls(reported(store, store.run_named(None if run is None else str(run))))
 
     @overload
     def __getitem__(self, index: int) -> Record: ...

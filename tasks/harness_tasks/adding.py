@@ -43,7 +43,7 @@ class Pairs:
     second: Indices
 
 
-class Variant(ABC):
+class Form(ABC):
     """One form of the task: y = ``offset`` + ``scale`` * (u_i + u_j), u ~ U[``low``, ``high``)."""
 
     minimum_length: ClassVar[int] = 2
@@ -77,7 +77,7 @@ class Variant(ABC):
         return self.scale**2 * 2 * (self.high - self.low) ** 2 / 12
 
 
-class Halves(Variant):
+class Halves(Form):
     """One marker in each half, both uniform; y = u_i + u_j (Arjovsky et al. 2016)."""
 
     def pairs(self, rng: np.random.Generator, length: int, sequences: int) -> Pairs:
@@ -87,7 +87,7 @@ class Halves(Variant):
         return Pairs(np.full(sequences, length), first, second)
 
 
-class Anywhere(Variant):
+class Anywhere(Form):
     """Two distinct positions uniform over T; y = u_i + u_j."""
 
     def pairs(self, rng: np.random.Generator, length: int, sequences: int) -> Pairs:
@@ -97,7 +97,7 @@ class Anywhere(Variant):
         return Pairs(np.full(sequences, length), first, second + (second >= first))
 
 
-class Pascanu(Variant):
+class Pascanu(Form):
     """Length l = T + U{0..T/10}, i ~ U[0, l/10), j ~ U[l/10, l/2), y = (u_i + u_j) / 2.
 
     Source: Pascanu et al. 2013.
@@ -125,7 +125,7 @@ class Pascanu(Variant):
         return Pairs(lengths, first, second)
 
 
-class HochreiterSchmidhuber(Variant):
+class HochreiterSchmidhuber(Form):
     """Length U{T..1.1 T}, u ~ U[-1, 1], y = 0.5 + (X1 + X2) / 4.
 
     The marker is +1 at X1 and X2, and -1 at the first and last position. X1 is among the first ten
@@ -158,7 +158,7 @@ class HochreiterSchmidhuber(Variant):
         return Pairs(lengths, first, second + (second >= first))
 
 
-VARIANTS: dict[str, Variant] = {
+FORMS: dict[str, Form] = {
     "halves": Halves(),
     "anywhere": Anywhere(),
     "pascanu": Pascanu(),
@@ -199,9 +199,9 @@ class Adding(SequenceTask):
 
     def __init__(self, options: TaskOptions, length: int) -> None:
         super().__init__(options, length)
-        self.variant = VARIANTS[self.options.variant]
-        if length < self.variant.minimum_length:
-            allowed = f"{self.variant.minimum_length} to {self.maximum_length:,}"
+        self.form = FORMS[self.options.variant]
+        if length < self.form.minimum_length:
+            allowed = f"{self.form.minimum_length} to {self.maximum_length:,}"
             raise UsageError(
                 f"task adding, variant {self.options.variant}: "
                 f"length {length} is out of range; use {allowed}"
@@ -210,7 +210,7 @@ class Adding(SequenceTask):
     @property
     def time_steps(self) -> int:
         """T, or the longest length if lengths vary."""
-        return self.variant.longest(self.length)
+        return self.form.longest(self.length)
 
     @property
     def inputs(self) -> Inputs:
@@ -229,12 +229,12 @@ class Adding(SequenceTask):
 
     def draw(self, rng: np.random.Generator, sequences: int) -> Batch:
         """Return inputs (T, B, 2), targets (T, B, 1) and the mask of last steps (T, B)."""
-        T, variant = self.time_steps, self.variant
-        pairs, columns = variant.pairs(rng, self.length, sequences), np.arange(sequences)
-        numbers = rng.uniform(variant.low, variant.high, size=(T, sequences))
+        T, form = self.time_steps, self.form
+        pairs, columns = form.pairs(rng, self.length, sequences), np.arange(sequences)
+        numbers = rng.uniform(form.low, form.high, size=(T, sequences))
         targets, mask = np.zeros((T, sequences, 1)), np.zeros((T, sequences), dtype=np.bool_)
         total = numbers[pairs.first, columns] + numbers[pairs.second, columns]
-        targets[pairs.lengths - 1, columns, 0] = variant.offset + variant.scale * total
+        targets[pairs.lengths - 1, columns, 0] = form.offset + form.scale * total
         mask[pairs.lengths - 1, columns] = True
         inside = np.arange(T)[:, None] < pairs.lengths
         return Batch(np.stack([numbers * inside, self._markers(pairs)], axis=-1), targets, mask)
@@ -242,7 +242,7 @@ class Adding(SequenceTask):
     def _markers(self, pairs: Pairs) -> NDArray[np.float64]:
         columns = np.arange(len(pairs.lengths))
         markers = np.zeros((self.time_steps, len(columns)))
-        if self.variant.marks_ends:
+        if self.form.marks_ends:
             markers[0] = -1.0
             markers[pairs.lengths - 1, columns] = -1.0
         markers[pairs.first, columns] = 1.0
@@ -251,11 +251,11 @@ class Adding(SequenceTask):
 
     def baseline(self) -> float:
         """Return Var y, the loss of always predicting E y: 1/6, or 1/24 (``pascanu``, ``hs97``)."""
-        return self.variant.variance()
+        return self.form.variance()
 
     def baseline_outputs(self, batch: Batch) -> Array:
         """Return E y everywhere."""
-        return np.broadcast_to(self.variant.mean(), batch.targets.shape)
+        return np.broadcast_to(self.form.mean(), batch.targets.shape)
 
     def score(self, batch: Batch, outputs: Array) -> Score:
         """Count sequences with an error below 0.04."""
@@ -263,19 +263,19 @@ class Adding(SequenceTask):
         return Score(float(np.count_nonzero(error < ACCURATE_WITHIN)), float(error.size))
 
     def solved(self, evaluation: Evaluation) -> bool:
-        """Return whether the variant's criterion holds."""
-        return self.variant.solved(evaluation)
+        """Return whether the criterion of the form holds."""
+        return self.form.solved(evaluation)
 
     @property
     def criterion(self) -> str:
-        """The variant's criterion, in words."""
-        return self.variant.criterion
+        """The criterion of the form, in words."""
+        return self.form.criterion
 
     def facts(self) -> dict[str, Any]:
-        """Return the baseline's name, the variant, E y, and whether data are fresh or fixed."""
+        """Return the name of the baseline, the form, E y, and whether data are fresh or fixed."""
         return {
             "baseline_name": "mean",
             "variant": self.options.variant,
-            "mean_target": self.variant.mean(),
+            "mean_target": self.form.mean(),
             "data": self.options.data,
         }

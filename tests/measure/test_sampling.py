@@ -151,6 +151,7 @@ def test_length_zero_is_an_empty_text_and_runs_nothing():
         ({"prime": ""}, "empty prime"),
         ({"prime": "xyz"}, "does not occur"),
         ({"length": -1}, "length -1"),
+        ({"length": 10**12}, "use 0 to 1,000,000"),
         ({"temperature": -0.1}, "temperature -0.1"),
         ({"temperature": float("nan")}, "temperature nan"),
         ({"temperature": float("inf")}, "temperature inf"),

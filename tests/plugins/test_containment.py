@@ -32,6 +32,11 @@ CHANGES = {
     "chdir": ("import os; os.chdir('/')", "changed the working directory"),
     "path cleared": ("import sys; sys.path.clear()", "removed entries of sys.path"),
     "path replaced": ("import sys; sys.path = []", "removed entries of sys.path"),
+    "blocked": (
+        "import sys; sys.modules['json'] = sys.modules['fake_missing'] = None",
+        "blocked the import of fake_missing, json",
+    ),
+    "recursion": ("import sys; sys.setrecursionlimit(400)", "lowered the recursion limit"),
     "handler": (
         "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)",
         "changed the handlers of signals (2)",
@@ -55,6 +60,8 @@ def state():
     return {
         "directory": Path.cwd(),
         "path": (id(sys.path), list(sys.path)),
+        "blocked": [name for name, module in sys.modules.items() if module is None],
+        "recursion": sys.getrecursionlimit(),
         "handlers": [signal.getsignal(number) for number in sorted(signal.valid_signals())],
         "alarm": [signal.getitimer(signal.ITIMER_REAL)[0] > seconds for seconds in (0, 5)],
         "functions": (json.dumps, np.asarray, time.perf_counter, time.sleep, open, os._exit),

@@ -52,6 +52,11 @@ def test_a_store_that_is_neither_path_nor_url_is_refused(store):
         harness.run(store=store, **TINY)
 
 
+def test_task_options_that_are_no_mapping_are_refused():
+    with pytest.raises(UsageError, match="write a task, then its options"):
+        harness.run(task="copy", task_options={"copy": 5})
+
+
 def test_progress_names_what_varies(tmp_path, capsys):
     harness.run(
         store=tmp_path / "s.sqlite",

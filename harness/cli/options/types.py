@@ -130,6 +130,8 @@ class OtherLengths(Written):
 
 def _lengths(part: str) -> Sequence[int]:
     match = _RANGE.fullmatch(part.lower())
+    if not match and ":" in part:
+        raise ValueError("expected whole numbers, or ranges FIRST:LAST:xFACTOR or FIRST:LAST:STEP")
     if not match:
         return [_integer(part)]
     first, last, step = int(match[1]), int(match[2]), int(match[4])

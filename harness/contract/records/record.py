@@ -53,6 +53,9 @@ class Record:
         environment_id: a hash of the environment's stable facts.
         started_at: ISO 8601 in UTC; it tells whether launches took turns, never a duration.
         harness_version: the version of the harness.
+
+    Raises:
+        ValueError: the status is not one of ``STATUSES``, or a figure is not a column.
     """
 
     trial: Trial
@@ -130,7 +133,12 @@ class Record:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Record:
-        """Return the record of ``to_json``; figures of other versions become details."""
+        """Return the record of ``to_json``; figures of other versions become details.
+
+        Raises:
+            KeyError: a part is missing.
+            pydantic.ValidationError: its trial is not valid.
+        """
         figures: dict[str, Figure] = {}
         others: dict[str, Any] = {}
         for name, value in content["figures"].items():

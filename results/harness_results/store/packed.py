@@ -59,12 +59,15 @@ class PackedCurves(Mapping[str, Any]):
     """The curves of one record by name. Each access decodes the curve anew and keeps nothing.
 
     Args:
-        packed: name -> compressed JSON.
+        packed: name -> compressed JSON. Anything but bytes is damage.
         spool: where they are kept.
     """
 
     def __init__(self, packed: Mapping[str, bytes], spool: Spool) -> None:
-        self._starts = {name: spool.put(content) for name, content in packed.items()}
+        self._starts = {
+            name: spool.put(content) if isinstance(content, bytes | memoryview) else None
+            for name, content in packed.items()
+        }
         self._spool = spool
 
     def __getitem__(self, name: str) -> Any:
@@ -73,9 +76,9 @@ class PackedCurves(Mapping[str, Any]):
         Raises:
             StoreError: it is damaged.
         """
-        packed = self._spool.get(self._starts[name])
+        start = self._starts[name]
         try:
-            return readable_curve(from_packed(packed))
+            return readable_curve(from_packed(None if start is None else self._spool.get(start)))
         except DamagedError as error:
             raise StoreError(
                 f"the store is damaged: the curve {name!r} of a record cannot be read ({error}). "

@@ -17,8 +17,8 @@ from harness_results.store.database.decoding import DamagedError
 from harness_results.store.database.schema import run_settings, runs
 from harness_results.text.passwords import without_password
 
-LAST = re.compile(r"last(?:~(\d+))?")
-RUN = re.compile(rf"\d+|{LAST.pattern}")
+LAST = re.compile(r"last(?:~(\d{1,18}))?")
+RUN = re.compile(rf"\d{{1,18}}|{LAST.pattern}")
 DOCTOR = "harness doctor"  # the command of its runs
 IDENTITY = "identity"  # key of a run's settings: the same in every store that has the run
 
@@ -96,7 +96,7 @@ def run_id_of(text: str, all_runs: Sequence[Run], location: str) -> int:
     back = LAST.fullmatch(text)
     ids = [run.run_id for run in all_runs if back is None or not run.is_of_doctor]
     if back is None:
-        matches = [run_id for run_id in ids if run_id == int(text)]
+        matches = [run_id for run_id in ids if RUN.fullmatch(text) and run_id == int(text)]
     else:
         matches = ids[::-1][int(back[1] or 0) :]
     if not matches:

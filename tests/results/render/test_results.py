@@ -19,6 +19,7 @@ from harness.contract import (
     Trial,
     UnavailableError,
     UnknownNameError,
+    UsageError,
 )
 from harness.contract.records.columns import FIGURE_NAMES
 from harness_results.render.show import show_record
@@ -115,6 +116,10 @@ def test_results_come_from_a_store_whole_or_by_run(results, tmp_path):
             store.add(record, run)
     assert list(Results.from_store(path)) == list(results[:2])
     assert list(Results.from_store(path, runs[1])) == [results[1]]
+    assert list(Results.from_store(path, "last~1")) == [results[0]]
+    for absent in (3, -1, 1.0, "first"):
+        with pytest.raises(UsageError, match=f"no run {absent}; its runs: 1, 2"):
+            Results.from_store(path, absent)
     with pytest.raises(StoreError, match="no store"):
         Results.from_store(tmp_path / "absent.db")
 

@@ -1,6 +1,7 @@
 """Curves that are decoded when they are read."""
 
 import errno
+import zlib
 from dataclasses import replace
 
 import pytest
@@ -39,6 +40,14 @@ def test_a_report_decodes_a_curve_when_it_is_read(tmp_path, monkeypatch):
     assert shown.curves["loss"] == record.curves["loss"]
     assert len(decoded) == 1
     assert shown.curves == record.curves
+
+
+@pytest.mark.parametrize("content", ["text", 5, None])
+def test_a_curve_that_is_not_bytes_is_damage_when_it_is_read(content):
+    curves = PackedCurves({"loss": content, "norm": zlib.compress(b"[1.0]")}, Spool())
+    assert curves["norm"] == [1.0]
+    with pytest.raises(StoreError, match=r"'loss' .*expected bytes, got .*harness store check"):
+        curves["loss"]
 
 
 def test_the_launches_of_a_trial_leave_their_curves_packed(tmp_path, monkeypatch):

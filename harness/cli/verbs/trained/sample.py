@@ -11,6 +11,7 @@ from harness.api import sample
 from harness.cli.main import OK
 from harness.cli.options.axes import store_option
 from harness.cli.options.trial_id import not_empty
+from harness.measure.sampling import LONGEST_TEXT
 from harness.sweep.trained import checkpoint_of
 from harness_results.text.format import safe
 
@@ -21,7 +22,7 @@ from harness_results.text.format import safe
 @click.option(
     "--length",
     "-n",
-    type=click.IntRange(1, 1_000_000),
+    type=click.IntRange(1, LONGEST_TEXT),
     default=500,
     show_default=True,
     help="Characters.",
