@@ -101,9 +101,10 @@ ALWAYS_INLINE void NAME(over_rows)(const Range *range, ptrdiff_t t, const Panel 
         }
 }
 
-/* One stage of time step t; `units` vectors of hidden units a panel. */
-ALWAYS_INLINE void NAME(forward_stage)(const Range *range, ptrdiff_t t, int stage, int units,
-                                       at_tile *begin, at_tile *end) {
+/* One stage of time step t. */
+ALWAYS_INLINE void NAME(forward_stage)(const Range *range, ptrdiff_t t, int stage, at_tile *begin,
+                                       at_tile *end) {
+    int units = stage_units[stage]; /* vectors of hidden units a panel */
     for (ptrdiff_t unit = 0; unit < range->units; unit += units) {
         Panel panel = {unit * LANES,
                        (int)(range->units - unit < units ? range->units - unit : units)};

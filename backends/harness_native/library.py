@@ -12,8 +12,7 @@ from typing import Any
 from harness.contract import Cell
 from harness_native.build import Recipe, build
 from harness_native.emit import cell_recipe
-from harness_native.keep import plan_of
-from harness_native.plan import MOST
+from harness_native.plan import MOST, plan_of
 
 Pointers = c_void_p * MOST
 

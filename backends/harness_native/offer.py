@@ -8,7 +8,7 @@ from __future__ import annotations
 from harness.contract import Cell, Dtype, Missing, UnavailableError, UnsupportedError
 from harness_native.build import KERNEL, Recipe, build, compiled_by, missing
 from harness_native.emit import cell_recipe
-from harness_native.keep import plan_of
+from harness_native.plan import plan_of
 
 
 def native_runs(cell: Cell) -> bool:

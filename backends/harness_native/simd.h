@@ -168,6 +168,9 @@ static inline vec NAME(relu)(vec x) { return NAME(at_least)(x, 0); }
 /* 1 where x > 0, else 0. */
 static inline vec NAME(positive)(vec x) { return (vec)((ivec)(x > 0) & (ivec)NAME(splat)(1)); }
 
+/* d where x > 0, else 0. */
+static inline vec NAME(where_positive)(vec d, vec x) { return (vec)((ivec)d & (ivec)(x > 0)); }
+
 static inline vec NAME(sign)(vec x) { return NAME(positive)(x) - NAME(positive)(-x); }
 
 static inline vec NAME(maximum)(vec a, vec b) {
