@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 
 from harness.contract import Cell
 from harness.recurrence.loops import Spelling, forward, identifiers, own, reverse
-from harness.recurrence.stages import Place
+from harness.recurrence.stages import Location
 from harness_native.build import Recipe
 from harness_native.plan import Plan, plan_of
 
@@ -79,35 +79,35 @@ class Tile(Spelling):
         """Return the definition of a vector."""
         return f"vec {name} = {text};"
 
-    def read(self, place: Place) -> str:
+    def read(self, location: Location) -> str:
         """Return the vector at ``column``."""
-        array, at, _ = place
-        if (tile := self._in_tile(place)) is not None:
+        array, at, _ = location
+        if (tile := self._in_tile(location)) is not None:
             return tile
         if array == "d_new":
-            carried = self.read(Place("carry", at))
+            carried = self.read(Location("carry", at))
             if at:
                 return carried
             direct = self._pointer("d_direct", "const real *", "AT(range->layer->d_direct, t)")
             return f"{_load(f'{direct} + at')} + {carried}"
         if array == "own":
             return self._own(at)
-        return _load(self._address(place))
+        return _load(self._address(location))
 
-    def write(self, place: Place, value: str) -> Sequence[str]:
+    def write(self, location: Location, value: str) -> Sequence[str]:
         """Return the stores; none for the gradient of a product that lies in d_zx."""
-        array, at, _ = place
+        array, at, _ = location
         if array == "d_product" and self._plan.shared[at] is not None:
             return []
         if array == "d_vector":
             return [f"range->sums[{_sum(_units(at), 'column / LANES')}] += {value};"]
         if array == "own":
             return [f"{self._own(at)} = {value};"]
-        store = f"NAME(store)({self._address(place)}, {value}, n);"
+        store = f"NAME(store)({self._address(location)}, {value}, n);"
         return ["if (d_total != NULL)", f"    {store}"] if array == "d_total" else [store]
 
-    def _address(self, place: Place) -> str:
-        array, at, piece = place
+    def _address(self, location: Location) -> str:
+        array, at, piece = location
         layer, gates = "range->layer->", len(self._cell.gates)
         if array == "vector":
             return f"(real *){layer}vector[{at}] + column"
@@ -141,9 +141,9 @@ class Tile(Spelling):
             self.pointers[name] = variable, f"{kind}{variable} = {value};"
         return self.pointers[name][0]
 
-    def _in_tile(self, place: Place) -> str | None:
+    def _in_tile(self, location: Location) -> str | None:
         """Return a value that lies in the tile."""
-        array, at, piece = place
+        array, at, piece = location
         plan = self._plan
         if array == "product":
             for tile, group in enumerate(plan.tiles(self._stage)):

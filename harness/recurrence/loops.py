@@ -11,16 +11,20 @@ from collections.abc import Callable, Iterable, Sequence
 
 from harness.recurrence.graph import Node, infix
 from harness.recurrence.reverse import Term
-from harness.recurrence.stages import SLOW, Place, Stages
+from harness.recurrence.stages import SLOW, Location, Stages
 
 LONGEST = 50  # characters of an expression that is written where it is read
 
 
 class Spelling(ABC):
-    """How an engine writes statements."""
+    """How an engine writes statements.
 
-    def __init__(self) -> None:
-        self._names: set[str] = set()
+    Args:
+        reserved: names that no variable may have.
+    """
+
+    def __init__(self, reserved: Iterable[str] = ()) -> None:
+        self._names = set(reserved)
 
     @abstractmethod
     def number(self, value: float) -> str:
@@ -39,11 +43,11 @@ class Spelling(ABC):
         """Return the statement that gives a value a name."""
 
     @abstractmethod
-    def read(self, place: Place) -> str:
+    def read(self, location: Location) -> str:
         """Return the value that lies there."""
 
     @abstractmethod
-    def write(self, place: Place, value: str) -> Sequence[str]:
+    def write(self, location: Location, value: str) -> Sequence[str]:
         """Return the statements that store a value; of a mean or a vector's gradient, that add."""
 
     def unique(self, name: str) -> str:
@@ -64,7 +68,7 @@ class Loop:
     """
 
     def __init__(
-        self, stages: Stages, spelling: Spelling, read: Callable[[Node], Place | None]
+        self, stages: Stages, spelling: Spelling, read: Callable[[Node], Location | None]
     ) -> None:
         self._stages, self._spelling, self._read = stages, spelling, read
         self._loads: list[str] = []
@@ -80,12 +84,12 @@ class Loop:
         """Return all."""
         return [*self._loads, *self._lines, *self._stores]
 
-    def store(self, node: Node, place: Place) -> None:
+    def store(self, node: Node, location: Location) -> None:
         """Compute a value and write it."""
-        self._write(place, self._whole(node))
+        self._write(location, self._whole(node))
 
     def count(self, roots: Iterable[Node]) -> None:
-        """Count how often each value is read, so that what is read once is written in place."""
+        """Count how often each value is read, so that what is read once is written in location."""
         waiting, seen = list(roots), set[Node]()
         for root in waiting:
             self._uses[root] = self._uses.get(root, 0) + 1
@@ -107,40 +111,41 @@ class Loop:
         for leaf in stages.reverse_stage:
             if stage == stages.reverse_stage[leaf] and leaf.op != "anchor":
                 if leaf.op == "new" and leaf.value == 0:
-                    self._write(Place("d_total"), self._value(leaf))
+                    self._write(Location("d_total"), self._value(leaf))
                 self._hold(leaf)
         anchors = {leaf.value: leaf for leaf in stages.reverse_stage if leaf.op == "anchor"}
         for each in now:
-            place, value = each.place, self._sum(each.terms)
-            if place.array == "anchor":
-                leaf = anchors[place.at]
+            location, value = each.location, self._sum(each.terms)
+            if location.array == "anchor":
+                leaf = anchors[location.at]
                 if leaf in stages.d_means:
-                    self._write(Place("d_mean", stages.d_means.index(leaf)), value)
+                    self._write(Location("d_mean", stages.d_means.index(leaf)), value)
                 else:
-                    self._names[leaf] = self._named(f"total_{place.at}", value)
+                    self._names[leaf] = self._named(f"total_{location.at}", value)
                     self._hold(leaf)
-            elif place.array in {"d_zx", "d_product"} and each.terms:
+            elif location.array in {"d_zx", "d_product"} and each.terms:
                 (term,) = each.terms
                 if term not in self._terms:
-                    self._terms[term] = self._named(self._gradient_label(place), value)
-                self._write(place, self._terms[term])
+                    self._terms[term] = self._named(self._gradient_label(location), value)
+                self._write(location, self._terms[term])
             elif each.adds:
-                before = self._spelling.unique(f"carry_{place.at}_before")
-                self._loads.append(self._spelling.define(before, self._spelling.read(place)))
-                self._write(place, f"{before} + {value}")
+                before = self._spelling.unique(f"carry_{location.at}_before")
+                self._loads.append(self._spelling.define(before, self._spelling.read(location)))
+                self._write(location, f"{before} + {value}")
             else:
-                self._write(place, value)
+                self._write(location, value)
 
     def _hold(self, leaf: Node) -> None:
         if leaf in self._stages.held:
-            self._write(Place("held", self._stages.held.index(leaf)), self._value(leaf))
+            self._write(Location("held", self._stages.held.index(leaf)), self._value(leaf))
 
-    def _write(self, place: Place, value: str) -> None:
-        self._stores += self._spelling.write(place, value)
+    def _write(self, location: Location, value: str) -> None:
+        self._stores += self._spelling.write(location, value)
 
     def _sum(self, terms: Sequence[Term]) -> str:
-        zero = self._spelling.call("splat", [self._spelling.number(0.0)])
-        return " + ".join(map(self._product, terms)) or zero
+        if not terms:
+            return self._spelling.call("splat", [self._spelling.number(0.0)])
+        return " + ".join(map(self._product, terms))
 
     def _product(self, term: Term) -> str:
         anchor, factor = self._value(term.anchor), term.factor
@@ -158,10 +163,10 @@ class Loop:
         if node.op == "constant":
             return spelling.number(node.value)
         if node not in self._names:
-            place = self._read(node)
-            if place is not None:
+            location = self._read(node)
+            if location is not None:
                 name = spelling.unique(self._label(node))
-                self._loads.append(spelling.define(name, spelling.read(place)))
+                self._loads.append(spelling.define(name, spelling.read(location)))
             else:
                 args = [self._value(argument) for argument in node.args]
                 text = infix(node, args, number=spelling.number, call=spelling.call)
@@ -192,12 +197,12 @@ class Loop:
             return _variable(stages.recurrence.label(node))
         return f"own_{_variable(node.value)}" if node.op == "vector" else f"v{len(self._names)}"
 
-    def _gradient_label(self, place: Place) -> str:
+    def _gradient_label(self, location: Location) -> str:
         recurrence = self._stages.recurrence
-        if place.array == "d_zx":
-            leaf = recurrence.gates[place.at]
+        if location.array == "d_zx":
+            leaf = recurrence.gates[location.at]
         else:
-            leaf = recurrence.pieces[place.at][place.piece]
+            leaf = recurrence.pieces[location.at][location.piece]
         return f"d_{_variable(recurrence.label(leaf))}"
 
 
@@ -206,8 +211,8 @@ def forward(stages: Stages, stage: int, spelling: Spelling) -> list[str]:
     loop = Loop(stages, spelling, lambda node: stages.read_forward(node, stage))
     results = stages.results(stage)
     loop.count(dict.fromkeys(node for node, _ in results))
-    for node, place in results:
-        loop.store(node, place)
+    for node, location in results:
+        loop.store(node, location)
     return loop.statements()
 
 
@@ -224,10 +229,10 @@ def own(stages: Stages, spelling: Spelling) -> list[str]:
     loop = Loop(
         stages,
         spelling,
-        lambda node: Place("vector", vectors.index(node.value)) if node.op == "vector" else None,
+        lambda node: Location("vector", vectors.index(node.value)) if node.op == "vector" else None,
     )
     for at, node in enumerate(stages.own):
-        loop.store(node, Place("own", at))
+        loop.store(node, Location("own", at))
     return loop.statements()
 
 

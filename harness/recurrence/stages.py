@@ -23,7 +23,7 @@ from harness.recurrence.reverse import Anchor, Term
 SLOW = {"sigmoid", "tanh", "exp", "log", "softplus", "sqrt", "divide"}
 
 
-class Place(NamedTuple):
+class Location(NamedTuple):
     """Where a value lies: an array, and its part.
 
     Forwards: ``zx`` (of a gate), ``product`` (of a product, its piece), ``old`` and ``new`` (of a
@@ -43,12 +43,12 @@ class Gradient:
     """What a stage backwards writes: the sum of some terms; of none: zero.
 
     Attributes:
-        place: for an anchor, ``anchor`` and its number.
+        location: for an anchor, ``anchor`` and its number.
         adds: an earlier stage wrote there.
     """
 
     stage: int
-    place: Place
+    location: Location
     terms: tuple[Term, ...]
     adds: bool = False
 
@@ -112,45 +112,47 @@ class Stages:
 
     # Where values lie.
 
-    def results(self, stage: int) -> list[tuple[Node, Place]]:
+    def results(self, stage: int) -> list[tuple[Node, Location]]:
         """Return what a stage forwards stores, and where; what ``mean`` gets is summed."""
-        pairs = [(node, Place("kept", slot)) for node, slot in self.kept.items()]
-        pairs += [(node, Place("new", at)) for at, node in enumerate(self.after)]
+        pairs = [(node, Location("kept", slot)) for node, slot in self.kept.items()]
+        pairs += [(node, Location("new", at)) for at, node in enumerate(self.after)]
         operands = enumerate(self.operands)
-        pairs += [(node, Place("operand", at)) for at, node in operands if self.inner[at]]
-        pairs += [(node.args[0], Place("mean", at)) for at, node in enumerate(self.means)]
-        return [(node, place) for node, place in pairs if self.stage[node] == stage]
+        pairs += [(node, Location("operand", at)) for at, node in operands if self.inner[at]]
+        pairs += [(node.args[0], Location("mean", at)) for at, node in enumerate(self.means)]
+        return [(node, location) for node, location in pairs if self.stage[node] == stage]
 
-    def left(self, node: Node) -> Place | None:
+    def left(self, node: Node) -> Location | None:
         """Return where the step leaves a value for the reverse; None: it does not."""
         if node.op == "state":
-            return Place("old", node.value)
+            return Location("old", node.value)
         arrays = {
             "own": self.own, "mean": self.means, "new": self.after, "operand": self.operands,
         }  # fmt: skip
         for array, nodes in arrays.items():
             if node in nodes:
-                return Place(array, list(nodes).index(node))
-        return Place("kept", self.kept[node]) if node in self.kept else None
+                return Location(array, list(nodes).index(node))
+        return Location("kept", self.kept[node]) if node in self.kept else None
 
-    def read_forward(self, node: Node, stage: int) -> Place | None:
+    def read_forward(self, node: Node, stage: int) -> Location | None:
         """Return where a stage forwards reads a value; None: it computes it."""
         if node.op == "zx":
-            return Place("zx", node.value)
+            return Location("zx", node.value)
         if node.op == "product" and self.stage[node] == stage:
-            return Place("product", *node.value)
+            return Location("product", *node.value)
         early = self.stage[node] < stage or node.op in {"state", "mean"} or node in self.own
         return self.left(node) if early else None
 
-    def read_reverse(self, node: Node, stage: int) -> Place | None:
+    def read_reverse(self, node: Node, stage: int) -> Location | None:
         """Return where a stage backwards reads a value or a gradient; None: it computes it."""
         if node not in self.reverse_stage:
             return self.left(node)
         if node in self.d_means:
-            return Place("d_mean", self.d_means.index(node))
+            return Location("d_mean", self.d_means.index(node))
         if self.reverse_stage[node] < stage:
-            return Place("held", self.held.index(node))
-        return {"new": Place("d_new", node.value), "back": Place("back", node.value)}.get(node.op)
+            return Location("held", self.held.index(node))
+        return {"new": Location("d_new", node.value), "back": Location("back", node.value)}.get(
+            node.op
+        )
 
     # Backwards.
 
@@ -170,32 +172,32 @@ class Stages:
         for each in reverse.order:
             if isinstance(each, Anchor):
                 stage = self.reverse_stage[each.node] - each.mean
-                place = Place("anchor", each.node.value)
-                gradients.append(Gradient(stage, place, self._terms(each.terms)))
+                location = Location("anchor", each.node.value)
+                gradients.append(Gradient(stage, location, self._terms(each.terms)))
         for gate, term in enumerate(reverse.zx):
-            gradients += self._sums(Place("d_zx", gate), [term], self.reverse_stages - 1)
+            gradients += self._sums(Location("d_zx", gate), [term], self.reverse_stages - 1)
         for at, row in enumerate(reverse.products):
             last = max((self.reverse_stage[term.anchor] for term in row if term), default=0)
             for piece, term in enumerate(row):
-                gradients += self._sums(Place("d_product", at, piece), [term], last)
+                gradients += self._sums(Location("d_product", at, piece), [term], last)
         for state, terms in enumerate(reverse.state):
             zero = 0 if self.carried[state] else None
-            gradients += self._sums(Place("carry", state), terms, zero)
+            gradients += self._sums(Location("carry", state), terms, zero)
         for vector, terms in enumerate(reverse.vectors):
-            gradients += self._sums(Place("d_vector", vector), terms, None)
+            gradients += self._sums(Location("d_vector", vector), terms, None)
         return gradients
 
     def _sums(
-        self, place: Place, terms: Sequence[Term | None], zero: int | None
+        self, location: Location, terms: Sequence[Term | None], zero: int | None
     ) -> Iterator[Gradient]:
         """Yield what each stage adds; ``zero``: the stage that writes a sum of none."""
         some = self._terms(terms)
         stages = sorted({self.reverse_stage[term.anchor] for term in some})
         for stage in stages:
             now = tuple(term for term in some if self.reverse_stage[term.anchor] == stage)
-            yield Gradient(stage, place, now, stage > stages[0])
+            yield Gradient(stage, location, now, stage > stages[0])
         if not some and zero is not None:
-            yield Gradient(zero, place, ())
+            yield Gradient(zero, location, ())
 
     def _terms(self, terms: Sequence[Term | None]) -> tuple[Term, ...]:
         return tuple(Term(each.anchor, self._at(each.factor)) for each in terms if each is not None)
@@ -234,7 +236,8 @@ class Stages:
         def is_kept(node: Node) -> bool:
             if node.op in {"zx", "product"}:
                 return node in forward
-            return node in forward and node.op in SLOW and not (retake and computable(node))
+            again = computable(node) and (retake or node.width != "both")
+            return node in forward and node.op in SLOW and not again
 
         def is_sum(node: Node) -> bool:
             return node in forward and any(each.op in {"zx", "product"} for each in node.args)
@@ -313,7 +316,7 @@ class Stages:
 
     def _fits(self, node: Node, gate: int) -> bool:
         """Say whether zx of a gate is read before a value takes its place, and d_zx comes after."""
-        leaf, written = self.recurrence.gates[gate], Place("d_zx", gate)
+        leaf, written = self.recurrence.gates[gate], Location("d_zx", gate)
         last_read, last_use, end = 0, 0, 0
         if gate in self.recurrence.merged:
             product, piece = self.recurrence.merged[gate]
@@ -325,7 +328,7 @@ class Stages:
         for each in self.gradients:
             if node in needed([term.factor for term in each.terms], self._is_left):
                 last_use = max(last_use, each.stage)
-            end = each.stage if each.place == written else end
+            end = each.stage if each.location == written else end
         return last_read <= self.stage[node] and last_use <= end
 
     def _is_read(self, stage: int, node: Node) -> bool:

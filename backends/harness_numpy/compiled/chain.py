@@ -2,100 +2,67 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 
 from harness.contract import Array, ArrayDtype, Cell
-from harness_numpy.compiled.layout import Kernel
-from harness_numpy.compiled.load import module
-from harness_numpy.compiled.source import Plan, plan
+from harness_numpy.compiled.jit import module
+from harness_numpy.compiled.source import Kernel, Program
 from harness_numpy.recurrence.layer import Recurrence, Shape, Weights, joint_bias
 from harness_numpy.recurrence.packed import Packed
 
 FEW = 2  # sequences; up to here the compiled loop beats BLAS called per step (measured)
 ROUND = 64  # columns
 LINE = 64  # bytes of the cache
-Call = Callable[..., Any]
 
 
 @cache
-def generated(cell: Cell) -> tuple[Plan, ModuleType]:
-    """Return the plan of a cell and its compiled module."""
-    planned = plan(cell)
-    return planned, module(cell.name, planned.source)
+def generated(cell: Cell) -> tuple[Program, Any]:
+    """Return the program of a cell and its compiled module."""
+    program = Program(cell)
+    return program, module(cell.name, program.source)
 
 
 class Compiled(Recurrence):
-    """A loop whose kernels take arrays that never change; one call for few sequences.
-
-    The kernels find their arrays by the names that their arguments have.
-    """
+    """A loop whose kernels find their arrays by the names that their arguments have."""
 
     def __init__(self, cell: Cell, shape: Shape) -> None:
         super().__init__(cell, shape)
-        self._plan, self._module = generated(cell)
+        self._program, self._module = generated(cell)
         self._whole = shape.batch <= FEW or not cell.products
-        self._ahead, self._back = [
-            {index: product(index) for index in range(len(cell.products))}
-            for product in (self._product_ahead, self._product_back)
-        ]
+        counts = [len(pieces) for pieces in self.derived.pieces]
+        self._ahead = [Product(shape, 1, count, padded=self._whole) for count in counts]
+        self._back = [Product(shape, count, 1, padded=self._whole) for count in counts]
         self._arrays = self._buffers()
-        self._forward = self._calls(self._plan.ahead)
-        self._backward = self._calls(self._plan.back)
-        self._arguments = [
-            [self._arrays[name] for name in names[1:]]
-            for names in (self._plan.ahead_arguments, self._plan.back_arguments)
-        ]
-
-    def _product_ahead(self, index: int) -> Product:
-        return Product(self.shape, 1, len(self.derived.pieces[index]), padded=self._whole)
-
-    def _product_back(self, index: int) -> Product:
-        return Product(self.shape, len(self.derived.pieces[index]), 1, padded=self._whole)
 
     def _buffers(self) -> dict[str, Array]:
-        shape, cell, sizes = self.shape, self.cell, self._plan.sizes
-        steps, batch, hidden = shape.steps, shape.batch, shape.hidden
+        stages = self._program.stages
+        steps, batch, hidden = self.shape.steps, self.shape.batch, self.shape.hidden
         arrays = {
             "zx": self.zx,
-            "kept": self._array(steps, batch, sizes["kept"] * hidden),
-            "means": self._array(steps, batch, sizes["means"]),
-            "scratch": self._array(sizes["scratch"] * hidden),
-            "anchor": self._array(batch, sizes["anchor"] * hidden),
-            "anchor_means": self._array(batch, sizes["anchor"]),
-            "own": self._array(len(cell.vectors) * hidden),
-            "unit": self._array(sizes["unit"] * hidden),
+            "kept": self._array(steps, batch, stages.extra * hidden),
+            "means": self._array(steps, batch, len(stages.means)),
+            "d_means": self._array(batch, len(stages.d_means)),
+            "scratch": self._array(max(len(stages.means), len(stages.d_means)), hidden),
+            "held": self._array(len(stages.held), batch, hidden),
+            "own": self._array(len(stages.own), hidden),
         }
-        for state, name in enumerate(self._plan.states):
-            arrays[f"state_{name}"] = self.states[state]
-            arrays[f"d_state_{name}"] = np.zeros((batch, hidden), shape.dtype)
-        for name, d_vector in zip(cell.vectors, self.d_vectors, strict=True):
-            arrays[f"d_own_{name}"] = d_vector
-        for index, name in enumerate(self._plan.products):
-            ahead, back = self._ahead[index], self._back[index]
+        for at, name in enumerate(self._program.states):
+            arrays[f"state_{name}"] = self.states[at]
+            arrays[f"carry_{name}"] = self._array(batch, hidden)
+        for at, name in enumerate(self._program.vectors):
+            arrays[f"d_vector_{name}"] = self.d_vectors[at]
+        for at, name in enumerate(self._program.products):
             arrays |= {
-                f"product_{name}": ahead.out, f"ahead_{name}": ahead.matrix,
-                f"back_{name}": back.out, f"behind_{name}": back.matrix,
-                f"bias_{name}": self._array(len(self.derived.pieces[index]) * hidden),
-                f"operand_{name}": self.operands[index],
-                f"d_product_{name}": self.d_products[index],
+                f"product_{name}": self._ahead[at].out, f"matrix_{name}": self._ahead[at].matrix,
+                f"back_{name}": self._back[at].out, f"back_matrix_{name}": self._back[at].matrix,
+                f"bias_{name}": self._array(len(self.derived.pieces[at]) * hidden),
+                f"operand_{name}": self.operands[at], f"d_product_{name}": self.d_products[at],
             }  # fmt: skip
         return arrays
-
-    def _calls(self, stages: Sequence[Kernel]) -> list[tuple[Call, list[Array], int | None]]:
-        """Return each stage with its arrays but the first, and the product that follows."""
-        return [
-            (
-                getattr(self._module, stage.name),
-                [self._arrays[name] for name in stage.arrays[1:]],
-                stage.product,
-            )
-            for stage in stages
-        ]
 
     def input_bias(self, weights: Weights) -> Array:
         """Return all biases that only meet in zx plus a product."""
@@ -103,65 +70,69 @@ class Compiled(Recurrence):
 
     def forward(self, weights: Weights) -> None:
         """Take all steps."""
-        arrays, hidden = self._arrays, self.shape.hidden
-        for at, name in enumerate(self.cell.vectors):
-            arrays["own"][at * hidden : (at + 1) * hidden] = weights[name]
-        for index, product in enumerate(self.cell.products):
-            self._ahead[index].load(weights[f"weight_{product.name}"].T)
+        for at, product in enumerate(self.cell.products):
+            self._ahead[at].load(weights[f"weight_{product.name}"].T)
             if product.bias:
-                arrays[f"bias_{self._plan.products[index]}"][...] = weights[f"bias_{product.name}"]
-        if self._plan.prepare is not None:
-            self._module.prepare(arrays["own"], arrays["unit"])
+                bias = self._arrays[f"bias_{self._program.products[at]}"]
+                bias[...] = weights[f"bias_{product.name}"]
+        if self._program.stages.own:
+            vectors = [weights[name] for name in self.cell.vectors]
+            self._module.prepare(self._arrays["own"], *vectors)
+        *parts, (whole, arrays, _) = self._calls(self._program.forward)
         if self._whole:
-            self._module.ahead(self.states[0], *self._arguments[0])
+            whole(*arrays)
             return
-        h = self.states[0]
         for t in range(self.shape.steps):
-            for index in self._plan.outer:
-                self._ahead[index].take(self.operands[index][t])
-            for step, arguments, inner in self._forward:
-                step(t, h, *arguments)
-                if inner is not None:
-                    self._ahead[inner].take(self.operands[inner][t])
+            for at in self._program.outer:
+                self._ahead[at].take(self.operands[at][t])
+            for part, arguments, products in parts:
+                part(t, *arguments)
+                for at in products:
+                    self._ahead[at].take(self.operands[at][t])
 
     def backward(
         self, weights: Weights, d_hidden: Array, d_final: Sequence[Array] | None
     ) -> Sequence[Array]:
         """Take all steps back."""
-        self._start_back(weights, d_hidden, d_final)
+        self._arrays["d_hidden"] = d_hidden
+        for at, product in enumerate(self.cell.products):
+            self._back[at].load(weights[f"weight_{product.name}"])
+        for array in (*self.d_vectors, *(product.out for product in self._back)):
+            array.fill(0)
+        for state, (arrived, *_) in enumerate(self._arrivals()):
+            arrived[...] = 0 if d_final is None else d_final[state]
+        *parts, (whole, arrays, _) = self._calls(self._program.reverse)
         if self._whole:
-            self._module.back(d_hidden, *self._arguments[1])
+            whole(*arrays)
         else:
             for t in reversed(range(self.shape.steps)):
-                for step, arguments, inner in self._backward:
-                    step(t, d_hidden, *arguments)
-                    if inner is not None:
-                        self._back[inner].take(self.d_products[inner][t])
-                for index in self._plan.outer:
-                    self._back[index].take(self.d_products[index][t])
-        return self._end_back()
+                for part, arguments, products in parts:
+                    part(t, *arguments)
+                    for at in products:
+                        self._back[at].take(self.d_products[at][t])
+                for at in self._program.outer:
+                    self._back[at].take(self.d_products[at][t])
+        return [sum(arrived[1:], arrived[0]) for arrived in self._arrivals()]
 
-    def _start_back(
-        self, weights: Weights, d_hidden: Array, d_final: Sequence[Array] | None
-    ) -> None:
-        for index, product in enumerate(self.cell.products):
-            self._back[index].load(weights[f"weight_{product.name}"])
-            self._back[index].out.fill(0)
-        for d_vector in self.d_vectors:
-            d_vector.fill(0)
-        for state, name in enumerate(self._plan.states):
-            self._arrays[f"d_state_{name}"][...] = (
-                0 if state == 0 or d_final is None else d_final[state]
+    def _arrivals(self) -> Iterator[list[Array]]:
+        """Yield per state the arrays whose sum is its gradient, one time step earlier."""
+        for state, name in enumerate(self._program.states):
+            carried = self._program.stages.carried[state]
+            arrived = [self._arrays[f"carry_{name}"]] if carried else []
+            operands = self.derived.operands
+            fed = [at for at in self._program.outer if operands[at].value == state]
+            yield arrived + [self._back[at].columns_out for at in fed]
+
+    def _calls(self, kernels: Sequence[Kernel]) -> list[tuple[Any, list[Array], Sequence[int]]]:
+        """Return each kernel with its arrays, and the products that follow."""
+        return [
+            (
+                getattr(self._module, kernel.name),
+                [self._arrays[name] for name in kernel.arrays],
+                kernel.products,
             )
-        if d_final is not None:
-            d_hidden[-1] += d_final[0]
-
-    def _end_back(self) -> Sequence[Array]:
-        """Return the gradients of the initial state: handed on, and through products."""
-        d_initial = [self._arrays[f"d_state_{name}"] for name in self._plan.states]
-        for index in self._plan.outer:
-            d_initial[self.derived.operands[index].value] += self._back[index].columns_out
-        return d_initial
+            for kernel in kernels
+        ]
 
 
 class Product:

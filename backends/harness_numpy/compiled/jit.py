@@ -1,9 +1,18 @@
-"""Numba's settings: one build per processor and number format, kept on disk, one thread."""
+"""Numba's settings: one build per processor and number format, kept on disk, one thread.
+
+Generated source is kept as well: one file per text in the user's cache, for Numba's own cache.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import importlib.util
+import os
+import re
+import sys
+import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,7 +28,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 # nothing is NaN.
 MATHS = {"contract", "arcp", "nsz"}
 # What kernels call. Numba's cache compares only the file of the kernel itself.
-CALLED = ("few.py", "functions.py", "jit.py")
+CALLED = ("functions.py", "jit.py")
 _kernels: list[Any] = []
 
 
@@ -62,6 +71,42 @@ def digest() -> str:
     here = Path(__file__).parent
     content = b"".join((here / name).read_bytes() for name in CALLED)
     return hashlib.sha256(content).hexdigest()[:16]
+
+
+@cache
+def module(name: str, source: str) -> Any:
+    """Return the module of ``source``, loaded once per process.
+
+    Raises:
+        UnavailableError: there is no folder for compiled code.
+    """
+    content = hashlib.sha256(source.encode()).hexdigest()
+    name = re.sub(r"\W", "_", f"{name}_{content[:24]}")
+    path = folder() / f"{name}.py"
+    if not path.exists() or path.read_text(encoding="utf-8") != source:
+        _write(path, source)
+    spec: Any = importlib.util.spec_from_file_location(f"harness_numpy_generated.{name}", path)
+    loaded = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = loaded  # Numba's cache names a kernel by its module
+    spec.loader.exec_module(loaded)
+    return loaded
+
+
+def _write(path: Path, source: str) -> None:
+    """Write all of it or nothing; a file that another process wrote meanwhile stays.
+
+    Numba compiles again if the time of the file changes.
+    """
+    handle, name = tempfile.mkstemp(dir=path.parent, suffix=".py")
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        file.write(source)
+    temporary = Path(name)
+    if path.exists():  # with another text
+        temporary.replace(path)
+        return
+    with suppress(FileExistsError):
+        os.link(temporary, path)
+    temporary.unlink()
 
 
 def compilations() -> int:

@@ -11,8 +11,9 @@ import stated_cells
 from harness.cells import LSTM, harness_cells
 from harness.contract import Cell, Inputs, Model, Product, UnsupportedError
 from harness.recurrence import derive
-from harness_numpy.compiled.source import plan, source
+from harness_numpy.compiled.source import Program, source
 from harness_numpy.recurrence.layer import Shape, Stepwise
+from native_cells import Normalised
 from random_cells import random_cells
 
 pytestmark = pytest.mark.skipif(find_spec("numba") is None, reason="Numba is not installed")
@@ -96,7 +97,7 @@ def assert_near(cell, expected, batch, hidden):
     """Compare the generated loop with what the interpreted one found."""
     from harness_numpy.compiled import chain
 
-    made = plan(cell)
+    made = Program(cell)
     with pytest.MonkeyPatch.context() as patch, np.errstate(all="ignore"):
         patch.setattr(chain, "generated", lambda _: (made, interpreted(made.source)))
         found = results(cell, chain.Compiled, batch, hidden)
@@ -124,7 +125,15 @@ def test_source_of_random_cells_equals_their_interpreted_step(cell):
     assert_near(cell, expected, 3, 2)
 
 
-def test_gates_of_one_function_share_a_loop():
+def test_a_stage_is_one_loop_that_calls_each_function_once_per_value():
     text = source(LSTM())
-    assert "for j in range(2 * n):\n            kept_i_f[j] = sigmoid(zx_i_f[j] + " in text
-    assert text.count("sigmoid(") == 2
+    assert text.count("for j in range(n):") == 2
+    assert "i_ = sigmoid(hh_i)" in text
+    assert text.count("sigmoid(") == 3
+    assert text.count("tanh(") == 2
+
+
+def test_a_mean_cuts_a_function_into_loops_not_into_two():
+    text = source(Normalised())
+    assert text.count("for j in range(n):") == 6
+    assert text.count("def forward_") == text.count("def reverse_") == 1
