@@ -68,6 +68,8 @@ def mean_loss(model: Model, outputs: Array, arrays: Arrays) -> Array:
     """Return the mean loss of ``outputs`` (T, B, K) over the positions that count."""
     if model.loss == "cross_entropy":
         losses = optax.losses.softmax_cross_entropy_with_integer_labels(outputs, arrays.targets)
+    elif model.loss == "binary_cross_entropy":
+        losses = optax.losses.sigmoid_binary_cross_entropy(outputs, arrays.targets).mean(-1)
     else:
         losses = jnp.square(outputs - arrays.targets).mean(-1)
     # A dot product: a fused sum may add one number at a time, and lost two digits when measured.

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from harness.contract import Batch, Model, PluginError
+from harness.contract import Batch, Loss, Model, PluginError
 
 IGNORED = -100  # the class that torch's cross-entropy leaves out of the mean
 
@@ -27,6 +27,7 @@ class DeviceBatch:
         counted: (), the number of positions whose loss counts, in the whole batch (this may be a
             share of it).
         carry: start from the carried state.
+        loss_name: which loss.
     """
 
     inputs: Tensor
@@ -34,6 +35,7 @@ class DeviceBatch:
     weights: Tensor | None
     counted: Tensor
     carry: bool
+    loss_name: Loss
 
     @property
     def time_steps(self) -> int:
@@ -67,6 +69,11 @@ class DeviceBatch:
                 outputs.flatten(0, 1), self.targets.flatten(), ignore_index=IGNORED, reduction="sum"
             )
             return total / self.counted
+        if self.loss_name == "binary_cross_entropy":
+            losses = functional.binary_cross_entropy_with_logits(
+                outputs, self.targets, reduction="none"
+            )
+            return (losses * self.weights).sum()
         return ((outputs - self.targets).square() * self.weights).sum()
 
 
@@ -94,10 +101,11 @@ def device_batch(
     in_all = torch.tensor(total, dtype=dtype, device=device)
     if model.loss == "cross_entropy":
         targets = _ids("class", batch.targets, model.outputs).masked_fill(~mask, IGNORED)
-        return DeviceBatch(inputs, targets.to(device), None, in_all, batch.carry)
+        return DeviceBatch(inputs, targets.to(device), None, in_all, batch.carry, model.loss)
     weights = mask.to(torch.float64)[:, :, None] / (total * model.outputs)
     targets = torch.tensor(batch.targets, dtype=dtype, device=device)
-    return DeviceBatch(inputs, targets, weights.to(device, dtype), in_all, batch.carry)
+    weights = weights.to(device, dtype)
+    return DeviceBatch(inputs, targets, weights, in_all, batch.carry, model.loss)
 
 
 def _ids(kind: str, ids: NDArray[Any], size: int) -> Tensor:

@@ -15,7 +15,8 @@ class Batch:
     Attributes:
         inputs: (T, B) int32 token ids, or (T, B, D) float64 vectors.
         targets: (T, B) int32 classes for cross-entropy, or (T, B, K) float64 values for squared
-            error. Entries where the mask is False are ignored, but are valid (class 0, value 0).
+            error, or values from 0 to 1 for binary cross-entropy (k-hot sets). Entries where
+            the mask is False are ignored, but are valid (class 0, value 0).
         mask: (T, B) bool, True at the positions whose loss counts; at least one is True.
         carry: True: start from the final state of the trainer's last batch (the next window of a
             stream). False: start from zeros. The gradient never crosses the boundary (truncated

@@ -17,7 +17,7 @@ Array = NDArray[np.floating]
 Parameters = dict[str, Array]  # by torch.nn name, e.g. weight_ih_l0 (G*H, D)
 State = tuple[Array, ...]  # one array (layers, B, H) per name in Cell.states
 
-Loss = Literal["cross_entropy", "squared_error"]
+Loss = Literal["cross_entropy", "squared_error", "binary_cross_entropy"]
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,9 @@ class Model:
     """One fully specified function, the same for every backend and variant.
 
     The loss is the mean over the positions where the batch's mask is True: cross-entropy in nats
-    from logits, or the squared error averaged over the K outputs. Dropout (training only) acts on
-    the outputs of every layer but the last. The values that remain are scaled by
+    from logits; or, averaged over the K outputs, the squared error, or the binary cross-entropy in
+    nats from logits (``torch.nn.functional.binary_cross_entropy_with_logits``). Dropout (training
+    only) acts on the outputs of every layer but the last. The values that remain are scaled by
     1 / (1 - dropout), as in ``torch.nn.LSTM``.
     """
 

@@ -169,7 +169,7 @@ class Task(ABC):
     @property
     @abstractmethod
     def loss(self) -> Loss:
-        """The name of the loss: ``cross_entropy`` or ``squared_error``."""
+        """The name of the loss: one of ``Loss``."""
 
     @abstractmethod
     def training(self, rng: np.random.Generator, batch: int) -> Iterator[Batch]:

@@ -207,7 +207,7 @@ def sums_of_losses(loss: Loss, outputs: Array, batch: Batch) -> NDArray[np.float
     It converts ``PIECE`` outputs at a time.
 
     Args:
-        loss: cross-entropy in nats, or the squared error averaged over K.
+        loss: cross-entropy in nats; or, averaged over K, squared error or binary cross-entropy.
         outputs: (T, B, K) logits or predictions.
         batch: targets and mask.
     """
@@ -231,6 +231,10 @@ def _losses(
     wanted = targets[mask]  # (n,) or (n, K)
     if loss == "squared_error":
         return np.asarray(np.square(scored - wanted).mean(axis=1))
+    if loss == "binary_cross_entropy":
+        with np.errstate(invalid="ignore"):  # infinite logits, as below
+            losses = np.maximum(scored, 0) - scored * wanted + np.log1p(np.exp(-np.abs(scored)))
+        return np.asarray(losses.mean(axis=1))
     with np.errstate(invalid="ignore"):  # infinite logits give NaN, which the runner reports
         shifted = scored - scored.max(axis=1, keepdims=True)
     log_normaliser = np.log(np.exp(shifted).sum(axis=1))

@@ -213,6 +213,9 @@ def _check_arrays(what: str, batch: Batch, task: Task, label: str) -> None:
     _check_array(f"{what}: inputs", batch.inputs, shape, task.inputs.size, label, classes=token)
     classes = task.loss == "cross_entropy"
     _check_array(f"{what}: targets", batch.targets, shape, task.outputs, label, classes=classes)
+    if task.loss == "binary_cross_entropy" and not _are_shares(batch.targets):
+        got = f"{batch.targets.min()} to {batch.targets.max()}"
+        raise invalid(f"{what}: targets", "values from 0 to 1", got, label)
     if len(shape) != 2 or batch.mask.dtype != np.bool_:  # noqa: PLR2004
         raise invalid(what, "a mask (T, B) bool", f"{shape} {batch.mask.dtype}", label)
 
@@ -227,6 +230,10 @@ def _check_array(
         raise invalid(what, f"{expected} {shape}", shape_and_dtype(array), label)
     if not (_in_range(array, size) if classes else np.isfinite(array).all()):
         raise invalid(what, expected, f"{array.min()} to {array.max()}", label)
+
+
+def _are_shares(values: NDArray[Any]) -> bool:
+    return values.size == 0 or (values.min() >= 0 and values.max() <= 1)
 
 
 def _in_range(ids: NDArray[Any], size: int) -> bool:

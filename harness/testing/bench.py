@@ -71,18 +71,20 @@ class Case:
         tokens = self.inputs == "token"
         inputs = draw(tokens, self.tokens if tokens else 2)
         targets = draw(self.loss == "cross_entropy", self.outputs)
+        if self.loss == "binary_cross_entropy":
+            targets = np.asarray(targets > 0, np.float64)
         mask = rng.integers(2, size=shape) == 1 if self.masked else np.ones(shape, bool)
         mask[-1] = True
         return Batch(inputs, targets, mask, carry)
 
 
-# T = 1, 7, 64, 100; batch 1 and 5; one and two layers; both encodings and both losses. The last two
+# T = 1, 7, 64, 100; batch 1 and 5; one and two layers; both encodings and all losses. The last two
 # show an error that begins at 64 steps.
 GRADIENT_CASES = (
     Case(1, batch=1, masked=False),
     Case(7, layers=2, inputs="real", loss="squared_error"),
     Case(64, inputs="token"),
-    Case(100, batch=1, layers=2, inputs="real"),
+    Case(100, batch=1, layers=2, inputs="real", loss="binary_cross_entropy"),
 )
 DEEP, LONG = GRADIENT_CASES[1], GRADIENT_CASES[2]
 DROPPED = replace(DEEP, dropout=0.5)

@@ -57,6 +57,9 @@ def mean_loss(model: Model, outputs: Array, batch: Batch) -> float:
     """Return the mean loss over the positions where the mask is True; cross-entropy in nats."""
     if model.loss == "squared_error":
         per_position = np.mean((outputs - batch.targets) ** 2, axis=-1)
+    elif model.loss == "binary_cross_entropy":
+        signed = np.where(batch.targets == 1, outputs, -outputs)  # targets are 0 or 1 here
+        per_position = np.mean(np.logaddexp(0, -signed), axis=-1)
     else:
         shifted = outputs - outputs.max(axis=-1, keepdims=True)
         log_p = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))

@@ -29,7 +29,7 @@ def constant_predictor(task: Task) -> tuple[float, float, float]:
     total = sum(float(part.sum()) for part in losses) / sum(part.size for part in losses)
     error = 4.0 * np.std([part.mean() for part in losses], ddof=1) / math.sqrt(len(losses)) + 1e-9
     per_step = float(counts.sum()) / np.count_nonzero(counts)
-    bias = task.outputs / per_step if task.loss == "cross_entropy" else 2.0 * total / per_step
+    bias = 2.0 * total / per_step if task.loss == "squared_error" else task.outputs / per_step
     return total, float(error), float(bias)
 
 
@@ -43,4 +43,7 @@ def _losses(task: Task, means: Array, batch: Batch) -> Array:
     t, b = np.nonzero(batch.mask)
     if task.loss == "squared_error":
         return np.asarray(np.mean((means[t] - batch.targets[t, b]) ** 2, axis=-1))
+    if task.loss == "binary_cross_entropy":
+        chances = np.abs(1 - batch.targets[t, b] - means[t])  # of what is the case
+        return np.asarray(-np.log(np.maximum(chances, 1e-12)).mean(axis=-1))
     return np.asarray(-np.log(np.maximum(means[t, batch.targets[t, b]], 1e-12)))

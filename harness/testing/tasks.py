@@ -227,7 +227,7 @@ def wrong_outputs_score_less(bench: TaskBench) -> None:
     task = bench.longest()
     batch = task.validation(_rng(), BATCH)[0]
     right = _perfect(task, batch)
-    wrong = -right if task.loss == "cross_entropy" else right + 10.0
+    wrong = right + 10.0 if task.loss == "squared_error" else -right
     good, bad = task.score(batch, right), task.score(batch, wrong)
     assert bad.hits < good.hits, (
         f"score: wrong outputs hit {bad.hits} of {bad.total}, as many as perfect ones"
@@ -292,6 +292,9 @@ def _well_formed(task: Task, batch: Batch, where: str) -> None:
     check_inputs(*inputs, (T, B), task.inputs.size, where)
     check_targets = _check_classes if task.loss == "cross_entropy" else _check_vectors
     check_targets(*targets, (T, B), task.outputs, where)
+    if task.loss == "binary_cross_entropy":
+        shares = (batch.targets >= 0) & (batch.targets <= 1)
+        assert shares.all(), f"targets: not from 0 to 1 ({where})"
 
 
 def _check_classes(name: str, array: Any, shape: tuple[int, int], classes: int, where: str) -> None:
@@ -316,6 +319,8 @@ def _check_array(name: str, array: Any, shape: tuple[int, ...], dtype: str, wher
 def _perfect(task: Task, batch: Batch) -> Array:
     if task.loss == "squared_error":
         return np.array(batch.targets, dtype=np.float64)
+    if task.loss == "binary_cross_entropy":
+        return CERTAIN * (2.0 * batch.targets - 1.0)
     return CERTAIN * np.eye(task.outputs)[batch.targets]
 
 

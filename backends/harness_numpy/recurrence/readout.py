@@ -15,11 +15,13 @@ def loss_and_gradient(
 ) -> np.floating[Any]:
     """Return the share of ``outputs`` (n, K) in the mean loss; they become d loss / d outputs.
 
-    ``targets`` are classes (n,) for cross-entropy and values (n, K) for the squared error;
+    ``targets`` are classes (n,) for cross-entropy and values (n, K) for the other losses;
     ``scored`` is the number of rows in the mean: n, and the rows of other chunks.
     """
     if loss == "cross_entropy":
         return _cross_entropy(outputs, targets, scored)
+    if loss == "binary_cross_entropy":
+        return _binary_cross_entropy(outputs, targets, scored)
     outputs -= targets
     share = _share(np.sum(np.square(outputs)), scored * outputs.shape[1])
     outputs *= 2 / (scored * outputs.shape[1])
@@ -36,6 +38,18 @@ def _cross_entropy(logits: Array, classes: NDArray[np.intp], scored: int) -> np.
     total *= scored
     logits /= total[:, None]
     logits[rows, classes] -= 1 / scored
+    return share
+
+
+def _binary_cross_entropy(logits: Array, targets: Array, scored: int) -> np.floating[Any]:
+    count = scored * logits.shape[1]
+    positive, below_one = np.maximum(logits, 0), np.exp(-np.abs(logits))  # neither overflows
+    share = _share(np.sum(positive - logits * targets + np.log1p(below_one)), count)
+    np.minimum(logits, 0, out=logits)
+    np.exp(logits, out=logits)
+    logits /= 1 + below_one  # the sigmoid
+    logits -= targets
+    logits /= count
     return share
 
 

@@ -12,7 +12,11 @@ from harness.contract.records.record import HORIZON_FRACTION, Record
 from harness.contract.wording import counted
 from harness_results.text.format import number, one_line
 
-LOSS_UNITS = {"cross_entropy": "nats", "squared_error": "squared error"}
+LOSS_UNITS = {
+    "cross_entropy": "nats",
+    "squared_error": "squared error",
+    "binary_cross_entropy": "nats per output",
+}
 # |loss ratio - 1| up to which a network has learnt nothing; validation on `adding` scatters by 4 %
 AT_BASELINE = 0.05
 HORIZON = f"{100 * HORIZON_FRACTION:g} %"  # of its value at lag 0, in words
