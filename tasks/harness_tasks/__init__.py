@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 
 from harness.contract import Task, hookimpl
-from harness_tasks.adding import Adding
-from harness_tasks.char import Char
-from harness_tasks.copying import Copy
+from harness_tasks.algorithmic.adding import Adding
+from harness_tasks.algorithmic.copying import Copy
+from harness_tasks.texts.char import Char
 
 __all__ = ["Adding", "Char", "Copy", "harness_tasks"]
 

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from harness.contract import CorpusError, UnavailableError, UnknownNameError
-from harness_tasks import Char, corpora, downloads, grammar, text
+from harness_tasks import Char
+from harness_tasks.texts import corpora, downloads, grammar, text
 
 SEED = np.random.SeedSequence(0)
 

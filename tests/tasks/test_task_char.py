@@ -13,7 +13,8 @@ import paths
 from harness.contract import CorpusError, Evaluation, Inputs, UsageError
 from harness.testing.compare import run_check
 from harness.testing.tasks import checks_for_task
-from harness_tasks import Char, ngrams, streams
+from harness_tasks import Char
+from harness_tasks.texts import ngrams, streams
 
 TEST_DATA = Path(os.environ.get("HARNESS_TEST_DATA", paths.ROOT.parent / "shared" / "data"))
 SHAKESPEARE = TEST_DATA / "tinyshakespeare.txt"

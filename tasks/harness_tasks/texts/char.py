@@ -25,16 +25,16 @@ from harness.contract import (
     UsageError,
     Vocabulary,
 )
-from harness_tasks.corpora import File, Source, locate
-from harness_tasks.ngrams import FITTED_CHARACTERS, ngram_losses
 from harness_tasks.sequences import check_length
-from harness_tasks.streams import (
+from harness_tasks.texts.corpora import File, Source, locate
+from harness_tasks.texts.ngrams import FITTED_CHARACTERS, ngram_losses
+from harness_tasks.texts.streams import (
     affordable_streams,
     shuffled_windows,
     stream_length,
     windows,
 )
-from harness_tasks.text import Text, check_text, read_text
+from harness_tasks.texts.text import Text, check_text, read_text
 
 
 class CharOptions(TaskOptions):

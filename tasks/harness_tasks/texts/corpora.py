@@ -18,8 +18,8 @@ import numpy as np
 
 from harness.contract import CorpusError, UnknownNameError, expanded_path
 from harness.contract.errors import with_fix
-from harness_tasks import grammar
-from harness_tasks.downloads import DOWNLOADS, Download, check_available, fetch, unzip
+from harness_tasks.texts import grammar
+from harness_tasks.texts.downloads import DOWNLOADS, Download, check_available, fetch, unzip
 
 GRAMMAR_CHARACTERS = 500_000  # of the grammar's endless text, unless `limit` is set
 
@@ -112,7 +112,7 @@ def _is_prose(paragraph: str) -> bool:
 
 @dataclass(frozen=True)
 class Grammar(Source):
-    """Text drawn from ``harness_tasks.grammar`` with the data seed."""
+    """Text drawn from ``harness_tasks.texts.grammar`` with the data seed."""
 
     name: str = "grammar"
 

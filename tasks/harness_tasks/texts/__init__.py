@@ -1,0 +1,1 @@
+"""Tasks on texts: prediction of the next character, corpora, n-gram models."""
