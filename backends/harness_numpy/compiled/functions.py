@@ -2,213 +2,176 @@
 
 With y = n log 2 + r and |r| <= log(2) / 2, e^y - 1 = 2^n (e^r - 1) + (2^n - 1), where e^r - 1 is
 its Taylor polynomial.
-tanh x = (e^2x - 1) / (e^2x + 1), which keeps its digits near 0. NaN stays NaN.
+tanh x = (e^2x - 1) / (e^2x + 1), which keeps its digits near 0. NaN stays NaN: a comparison with
+it is false, where ``min`` and ``max`` would hide it.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numba import types
-from numba.extending import overload
+from numba.extending import overload, register_jitable
 
 from harness.contract import Array
-from harness_numpy.compiled.jit import MATHS, compiled
+from harness_numpy.compiled.jit import MATHS, F, compiled
+
+OPTIONS: Any = {"fastmath": MATHS, "error_model": "numpy"}
+inlined: Callable[[F], F] = register_jitable(**OPTIONS)
+reordered: Callable[[F], F] = register_jitable(fastmath=MATHS | {"reassoc"}, error_model="numpy")
 
 # log 2 rounded to 16 bits: its products with n are exact in float32 too.
 LOG2_HIGH = 0.693145751953125
 # log 2 - LOG2_HIGH, with digits that the float64 of log 2 lacks.
 LOG2_LOW = 1.428606820309417232121458e-6
-FACTORIALS = tuple(1 / math.factorial(order) for order in range(14))
-OPTIONS: Any = {"fastmath": MATHS, "error_model": "numpy"}
+BY_LOG2 = 1 / math.log(2)
+# The coefficients of polynomials, from the highest; those of float32 are the last ones.
+EXPM1 = tuple(1 / math.factorial(order) for order in range(13, 0, -1))
+ATANH = tuple(1 / (2 * order + 1) for order in range(17, 0, -1))  # of s^2: s (1 + s^2 / 3 + ...)
 ROWS = 8  # of a product's matrix at a time: each sum is read and written once for eight
-REORDERED: Any = {**OPTIONS, "fastmath": MATHS | {"reassoc"}}
 
 
+def in_format(make: Any) -> Any:
+    """Return a function whose code depends on the format of its argument.
+
+    Args:
+        make: the number format -> the function for it, compiled with the code that calls it.
+    """
+
+    def function(x: Any) -> Any:
+        raise NotImplementedError
+
+    @overload(function, jit_options=OPTIONS, strict=False)
+    def _in_format(x: Any) -> Any:
+        return make(np.float64 if x == types.float64 else np.float32)
+
+    return function
+
+
+@in_format
+def power_of_two(real: Any) -> Any:
+    """Return 2^x of a whole number, which must be a normal number."""
+    whole, shift, bias = _layout(real)
+    return lambda x: whole((whole(x) + bias) << shift).view(real)
+
+
+def _layout(real: Any) -> Any:
+    """Return a format's integer type, the place of its exponent, and what is added to that."""
+    if real is np.float64:
+        return np.int64, np.int64(52), np.int64(1023)
+    return np.int32, np.int32(23), np.int32(127)
+
+
+@in_format
+def whole_part(real: Any) -> Any:
+    """Return x rounded to a whole number: what is added leaves no room for a fraction."""
+    magic = real(1.5 * 2.0 ** (52 if real is np.float64 else 23))
+    return lambda x: (x + magic) - magic
+
+
+@in_format
+def expm1_small(real: Any) -> Any:
+    """Return e^x - 1 for small x."""
+    parts = tuple(map(real, EXPM1 if real is np.float64 else EXPM1[-7:]))
+    return lambda x: x * _polynomial(parts, x)
+
+
+@in_format
+def atanh_of_third(real: Any) -> Any:
+    """Return the inverse of tanh for x within +- 1/3."""
+    parts = tuple(map(real, ATANH if real is np.float64 else ATANH[-8:]))
+    return lambda x: x + x * (x * x * _polynomial(parts, x * x))
+
+
+@inlined
+def _polynomial(parts: Any, x: Any) -> Any:
+    result = parts[0]
+    for part in parts[1:]:
+        result = part + x * result
+    return result
+
+
+@in_format
+def largest(real: Any) -> Any:
+    """Return the x up to which e^x, e^-x and their shares in a sum are normal: others are slow."""
+    most = real(700 if real is np.float64 else 80)
+    return lambda x: most  # noqa: ARG005 - Numba wants its name
+
+
+@inlined
 def expm1_times(y: Any) -> Any:
     """Return (2^n, e^r - 1) for y from -80 to 88 (-700 to 709): e^y = 2^n (1 + (e^r - 1))."""
-    raise NotImplementedError
+    real = type(y)
+    n = whole_part(y * real(BY_LOG2))
+    r = (y - n * real(LOG2_HIGH)) - n * real(LOG2_LOW)
+    return power_of_two(n), expm1_small(r)
 
 
-@overload(expm1_times, jit_options=OPTIONS)
-def _expm1_times(y: Any) -> Any:
-    return _pieces64() if y == types.float64 else _pieces32()
+@inlined
+def within(x: Any, least: Any, most: Any) -> Any:
+    """Return x, or the limit that it exceeds."""
+    return least if x < least else (most if x > most else x)  # noqa: FURB136 - NaN passes
 
 
-def _pieces32() -> Any:
-    real = np.float32
-    magic, by_log2 = (
-        real(1.5 * 2.0**23),
-        real(1 / math.log(2)),
-    )  # adding ``magic`` rounds to an integer
-    high, low, unit = real(LOG2_HIGH), real(LOG2_LOW), real(1)
-    a2, a3, a4, a5, a6, a7 = (real(FACTORIALS[order]) for order in range(2, 8))
-
-    def pieces(y: Any) -> Any:
-        n = (y * by_log2 + magic) - magic
-        r = (y - n * high) - n * low
-        power = np.int32((np.int32(n) + np.int32(127)) << np.int32(23)).view(np.float32)
-        return power, r * (unit + r * (a2 + r * (a3 + r * (a4 + r * (a5 + r * (a6 + r * a7))))))
-
-    return pieces
-
-
-def _pieces64() -> Any:
-    magic, by_log2, high, low = 1.5 * 2.0**52, 1 / math.log(2), LOG2_HIGH, LOG2_LOW
-    a2, a3, a4, a5, a6, a7, a8, a9, a10, a11, a12, a13 = FACTORIALS[2:]
-
-    def pieces(y: Any) -> Any:
-        n = (y * by_log2 + magic) - magic
-        r = (y - n * high) - n * low
-        power = np.int64((np.int64(n) + np.int64(1023)) << np.int64(52)).view(np.float64)
-        upper = a8 + r * (a9 + r * (a10 + r * (a11 + r * (a12 + r * a13))))
-        return power, r * (
-            1.0 + r * (a2 + r * (a3 + r * (a4 + r * (a5 + r * (a6 + r * (a7 + r * upper))))))
-        )
-
-    return pieces
-
-
+@inlined
 def tanh(x: Any) -> Any:
     """Return the hyperbolic tangent."""
-    raise NotImplementedError
+    real = type(x)
+    most = real(40)  # beyond 20 (of 2x: 40), tanh is 1 to the last digit
+    power, rest = expm1_times(within(x + x, -most, most))
+    above = power * rest + (power - real(1))
+    return above / (above + real(2))
 
 
-@overload(tanh, jit_options=OPTIONS)
-def _tanh(x: Any) -> Any:
-    real = np.float64 if x == types.float64 else np.float32
-    unit, two, most = (
-        real(1),
-        real(2),
-        real(40 if x == types.float64 else 20),
-    )  # beyond, tanh is 1 to the last digit
-
-    def function(x: Any) -> Any:
-        y = two * x
-        y = -most if y < -most else (most if y > most else y)  # noqa: FURB136 - min and max would hide NaN
-        power, rest = expm1_times(y)
-        above = power * rest + (power - unit)
-        return above / (above + two)
-
-    return function
-
-
-# Within these limits e^x and its share in a sum are normal numbers: others are slow.
-LIMITS = {"float32": 80, "float64": 700}
-
-
-def exp(x: Any) -> Any:
-    """Return e^x; what is below the lower limit counts as the limit."""
-    raise NotImplementedError
-
-
-@overload(exp, jit_options=OPTIONS)
-def _exp(x: Any) -> Any:
-    real = _real(x)
-    least, infinity = real(-LIMITS[real.__name__]), real(np.inf)
-    most = real(709 if real is np.float64 else 88)
-
-    def function(x: Any) -> Any:
-        y = least if x < least else (most if x > most else x)  # noqa: FURB136 - as above
-        power, rest = expm1_times(y)
-        return infinity if x > most else power + power * rest
-
-    return function
-
-
+@inlined
 def sigmoid(x: Any) -> Any:
     """Return 1 / (1 + e^-x)."""
-    raise NotImplementedError
+    unit, most = type(x)(1), largest(x)
+    power, rest = expm1_times(within(-x, -most, most))
+    return unit / (unit + (power + power * rest))
 
 
-@overload(sigmoid, jit_options=OPTIONS)
-def _sigmoid(x: Any) -> Any:
-    real = _real(x)
-    most, unit = real(LIMITS[real.__name__]), real(1)
-
-    def function(x: Any) -> Any:
-        y = -most if x > most else (most if x < -most else -x)
-        power, rest = expm1_times(y)
-        return unit / (unit + (power + power * rest))
-
-    return function
+@inlined
+def exp(x: Any) -> Any:
+    """Return e^x; what is below the lower limit counts as the limit."""
+    most = overflows(x)
+    power, rest = expm1_times(within(x, -largest(x), most))
+    return type(x)(np.inf) if x > most else power + power * rest
 
 
-# atanh(s) = s (1 + s^2 / 3 + s^4 / 5 + ...)
-ODD = tuple(1 / (2 * order + 1) for order in range(18))
+@in_format
+def overflows(real: Any) -> Any:
+    """Return the x beyond which e^x counts as infinite."""
+    most = real(709 if real is np.float64 else 88)
+    return lambda x: most  # noqa: ARG005 - Numba wants its name
 
 
-def atanh_of_third(s: Any) -> Any:
-    """Return the inverse of tanh for s within +- 1/3."""
-    raise NotImplementedError
-
-
-@overload(atanh_of_third, jit_options=OPTIONS)
-def _atanh_of_third(s: Any) -> Any:
-    if s == types.float64:
-        a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11, a12, a13, a14, a15, a16, a17 = ODD[1:]
-
-        def function(s: Any) -> Any:
-            q = s * s
-            upper = a12 + q * (a13 + q * (a14 + q * (a15 + q * (a16 + q * a17))))
-            middle = a6 + q * (a7 + q * (a8 + q * (a9 + q * (a10 + q * (a11 + q * upper)))))
-            lower = a1 + q * (a2 + q * (a3 + q * (a4 + q * (a5 + q * middle))))
-            return s + s * (q * lower)
-
-        return function
-    b1, b2, b3, b4, b5, b6, b7, b8 = (np.float32(each) for each in ODD[1:9])
-
-    def single(s: Any) -> Any:
-        q = s * s
-        lower = b1 + q * (b2 + q * (b3 + q * (b4 + q * (b5 + q * (b6 + q * (b7 + q * b8))))))
-        return s + s * (q * lower)
-
-    return single
-
-
+@inlined
 def softplus(x: Any) -> Any:
     """Return log(1 + e^x)."""
-    raise NotImplementedError
+    zero, two, size = type(x)(0), type(x)(2), x if x < type(x)(0) else -x
+    power, rest = expm1_times(within(size, -largest(x), zero))
+    small = power + power * rest  # log(1 + s) = 2 atanh(s / (2 + s))
+    return relu(x) + two * atanh_of_third(small / (two + small))
 
 
-@overload(softplus, jit_options=OPTIONS)
-def _softplus(x: Any) -> Any:
-    real = _real(x)
-    least, two, zero = real(-LIMITS[real.__name__]), real(2), real(0)
-
-    def function(x: Any) -> Any:
-        size = x if x < zero else -x
-        power, rest = expm1_times(least if size < least else size)  # noqa: FURB136 - as above
-        small = power + power * rest  # log(1 + s) = 2 atanh(s / (2 + s))
-        return (zero if x < zero else x) + two * atanh_of_third(small / (two + small))  # noqa: FURB136
-
-    return function
-
-
-def log(x: Any) -> Any:
+@in_format
+def log(real: Any) -> Any:
     """Return the natural logarithm; a subnormal number counts as 0."""
-    raise NotImplementedError
-
-
-@overload(log, jit_options=OPTIONS)
-def _log(x: Any) -> Any:
-    is_double = x == types.float64
-    real: Any = np.float64 if is_double else np.float32
-    whole: Any = np.int64 if is_double else np.int32
-    shift, unit, two, zero = whole(52 if is_double else 23), real(1), real(2), real(0)
+    whole, shift, _ = _layout(real)
     # The bits of sqrt(1/2): subtracted, the exponent's field rounds to the nearest power of two.
     root = whole(np.asarray(np.sqrt(0.5), real).view(whole))
-    high, low = real(LOG2_HIGH), real(LOG2_LOW)
+    unit, two, zero, high, low = map(real, (1, 2, 0, LOG2_HIGH, LOG2_LOW))
     tiny, infinity, nothing = real(np.finfo(real).tiny), real(np.inf), real(np.nan)
 
     def function(x: Any) -> Any:
         bits = real(x).view(whole)
         n = whole((bits - root) >> shift)
         part = whole(bits - whole(n << shift)).view(real)
-        s = (part - unit) / (part + unit)
-        power = real(n)
+        s, power = (part - unit) / (part + unit), real(n)
         result = power * high + (power * low + two * atanh_of_third(s))
         result = -infinity if x < tiny else result
         result = nothing if x < zero else result
@@ -217,123 +180,55 @@ def _log(x: Any) -> Any:
     return function
 
 
+@inlined
 def sqrt(x: Any) -> Any:
     """Return the square root."""
-    raise NotImplementedError
+    return np.sqrt(x)
 
 
-@overload(sqrt, jit_options=OPTIONS)
-def _sqrt(x: Any) -> Any:  # noqa: ARG001 - Numba wants its name
-    def function(x: Any) -> Any:
-        return np.sqrt(x)
-
-    return function
-
-
+@inlined
 def relu(x: Any) -> Any:
     """Return max(x, 0); NaN stays NaN."""
-    raise NotImplementedError
+    return type(x)(0) if x < type(x)(0) else x  # noqa: FURB136 - as above
 
 
-@overload(relu, jit_options=OPTIONS)
-def _relu(x: Any) -> Any:
-    zero = _real(x)(0)
-
-    def function(x: Any) -> Any:
-        return zero if x < zero else x  # noqa: FURB136 - max would hide NaN
-
-    return function
-
-
+@inlined
 def absolute(x: Any) -> Any:
     """Return the absolute value."""
-    raise NotImplementedError
+    return -x if x < type(x)(0) else x
 
 
-@overload(absolute, jit_options=OPTIONS)
-def _absolute(x: Any) -> Any:
-    zero = _real(x)(0)
-
-    def function(x: Any) -> Any:
-        return -x if x < zero else x
-
-    return function
-
-
+@inlined
 def positive(x: Any) -> Any:
     """Return 1 if x > 0, else 0."""
-    raise NotImplementedError
+    return type(x)(1) if x > type(x)(0) else type(x)(0)
 
 
-@overload(positive, jit_options=OPTIONS)
-def _positive(x: Any) -> Any:
-    zero, unit = _real(x)(0), _real(x)(1)
-
-    def function(x: Any) -> Any:
-        return unit if x > zero else zero
-
-    return function
-
-
+@inlined
 def where_positive(d: Any, x: Any) -> Any:
     """Return d if x > 0, else 0."""
-    raise NotImplementedError
+    return d if x > type(x)(0) else type(x)(0)
 
 
-@overload(where_positive, jit_options=OPTIONS)
-def _where_positive(d: Any, x: Any) -> Any:  # noqa: ARG001 - as above
-    zero = _real(x)(0)
-
-    def function(d: Any, x: Any) -> Any:
-        return d if x > zero else zero
-
-    return function
-
-
+@inlined
 def sign(x: Any) -> Any:
     """Return -1, 0 or 1."""
-    raise NotImplementedError
+    return positive(x) - positive(-x)
 
 
-@overload(sign, jit_options=OPTIONS)
-def _sign(x: Any) -> Any:
-    zero, unit, minus = _real(x)(0), _real(x)(1), _real(x)(-1)
-
-    def function(x: Any) -> Any:
-        return unit if x > zero else (minus if x < zero else zero)
-
-    return function
-
-
+@inlined
 def maximum(a: Any, b: Any) -> Any:
     """Return the larger of two; NaN if one is NaN."""
-    raise NotImplementedError
+    return a if a > b or a != a else b  # noqa: PLR0124 - NaN
 
 
-@overload(maximum, jit_options=OPTIONS)
-def _maximum(a: Any, b: Any) -> Any:  # noqa: ARG001 - as above
-    def function(a: Any, b: Any) -> Any:
-        return a if a > b or a != a else b  # noqa: PLR0124 - NaN
-
-    return function
-
-
+@reordered
 def mean(row: Any) -> Any:
     """Return the mean of a row (n,), added in an order that suits SIMD."""
-    raise NotImplementedError
-
-
-@overload(mean, jit_options=REORDERED)
-def _mean(row: Any) -> Any:
-    real = _real(row.dtype)
-
-    def function(row: Any) -> Any:
-        total = real(0)
-        for j in range(row.shape[0]):
-            total += row[j]
-        return total / real(row.shape[0])
-
-    return function
+    total = row.dtype.type(0)
+    for j in range(row.shape[0]):
+        total += row[j]
+    return total / row.dtype.type(row.shape[0])
 
 
 @compiled
@@ -363,7 +258,3 @@ def product(x: Array, matrix: Array, out: Array) -> None:
         for k in range(depth - depth % ROWS, depth):
             for j in range(row.shape[0]):
                 row[j] += factor[k] * matrix[k, j]
-
-
-def _real(x: Any) -> Any:
-    return np.float64 if x == types.float64 else np.float32
