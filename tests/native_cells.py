@@ -103,16 +103,30 @@ class Multiplicative(Cell):
 
 
 class Normalised(Cell):
-    """Has a mean."""
+    """Layer norm before and after the gates (Ba et al. 2016), and the mean of a vector."""
 
-    name, gates = "normalised", ("h",)
+    name, gates, states, vectors = "normalised", ("i", "f", "g", "o"), ("h", "c"), ("scale",)
 
     def step(self, ops, zx, state, own):
-        return (ops.tanh(ops.normalise(zx + ops.product("hh", state.h))),)
+        i, f, g, o = ops.split(zx + ops.normalise(ops.product("hh", state.h)), 4)
+        c = ops.sigmoid(f) * state.c + ops.sigmoid(i) * ops.tanh(g)
+        bounded = ops.tanh(own.scale * ops.normalise(c) + ops.mean(own.scale))
+        return ops.sigmoid(o) * bounded, c
+
+
+class TooWide(Cell):
+    """More gates than the kernel takes."""
+
+    name, gates = "too wide", tuple(f"g{at}" for at in range(33))
+
+    def step(self, ops, zx, state, own):
+        first, *_, last = ops.split(zx + ops.product("hh", state.h), 33)
+        return (ops.tanh(first) * ops.sigmoid(last),)
 
 
 FOUR = (RNN(), ReluRNN(), LSTM(), GRU())
 CELLS = (
     *FOUR, MinGRU(), MinLSTM(), PeepholeLSTM(), ResetBeforeGRU(), IndRNN(), Leaky(), SRU(),
     SignedDiagonal(), Wide(), Everything(), Greatest(), Delay(), Projected(), Multiplicative(),
+    Normalised(),
 )  # fmt: skip

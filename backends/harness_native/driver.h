@@ -211,6 +211,14 @@ ALWAYS_INLINE void NAME(begin_empty)(const Panel *panel, int rows, vec *tile) {
             tile[b * MOST_VECTORS + u] = (vec){0};
 }
 
+/* The mean of a row of H += the first n elements of x over H; those of the first column begin it. */
+ALWAYS_INLINE void NAME(add_mean)(real *mean, vec x, ptrdiff_t column, int n, ptrdiff_t hidden) {
+    real sum = 0;
+    for (int lane = 0; lane < n; lane++)
+        sum += x[lane];
+    *mean = (column == 0 ? 0 : *mean) + sum / hidden;
+}
+
 /* A tile is d loss / d initial state. */
 ALWAYS_INLINE void NAME(end_initial)(const Range *range, const Panel *panel, ptrdiff_t row,
                                      int rows, const vec *tile, int state) {

@@ -92,6 +92,8 @@ class Tile(Spelling):
             return f"{_load(f'{direct} + at')} + {carried}"
         if array == "own":
             return self._own(at)
+        if array in {"mean", "d_mean"}:
+            return f"NAME(splat)(*({self._address(location)}))"
         return _load(self._address(location))
 
     def write(self, location: Location, value: str) -> Sequence[str]:
@@ -103,6 +105,9 @@ class Tile(Spelling):
             return [f"range->sums[{_sum(_units(at), 'column / LANES')}] += {value};"]
         if array == "own":
             return [f"{self._own(at)} = {value};"]
+        if array in {"mean", "d_mean"}:
+            mean = self._address(location)
+            return [f"NAME(add_mean)({mean}, {value}, column, n, hidden);"]
         store = f"NAME(store)({self._address(location)}, {value}, n);"
         return ["if (d_total != NULL)", f"    {store}"] if array == "d_total" else [store]
 
@@ -113,9 +118,6 @@ class Tile(Spelling):
             return f"(real *){layer}vector[{at}] + column"
         if array == "zx":
             return f"NAME(zx_of)(range, t, row + b) + {_sum('column', _hidden(at))}"
-        if array == "old":
-            value = f"NAME(before)(range, {at}, t)"
-            return f"{self._pointer(f'old_{self._states[at]}', 'const real *', value)} + at"
         if array in {"d_zx", "kept"} and at < gates:
             name = "d_zx" if array == "d_zx" else "gates"
             pointer = self._pointer(name, "real *", f"WIDE({layer}{name}, t)")
@@ -125,15 +127,27 @@ class Tile(Spelling):
             value = f"PIECES({layer}d_product[{at}], {count}, t)"
             pointer = self._pointer(f"d_product_{at}", "real *", value)
             return _sum(pointer, f"(row + b) * {_hidden(count)}", "column", _hidden(piece))
-        name, value = {
-            "new": lambda: (f"new_{self._states[at]}", f"AT({layer}states[{at}], t)"),
-            "kept": lambda: (f"kept_{at - gates}", f"AT({layer}kept[{at - gates}], t)"),
-            "operand": lambda: (f"operand_{at}", f"AT({layer}operand[{at}], t)"),
-            "carry": lambda: (f"carry_{self._states[at]}", _rows("carry", at)),
-            "held": lambda: (f"held_{at}", _rows("held", at)),
-            "d_total": lambda: (array, f"{layer}{array} == NULL ? NULL : AT({layer}{array}, t)"),
-        }[array]()
-        return f"{self._pointer(name, 'real *', value)} + at"
+        return f"{self._array(location)} + {'(row + b) * hidden' if 'mean' in array else 'at'}"
+
+    def _array(self, location: Location) -> str:
+        """Return the pointer to an array (B, H)."""
+        array, at, _ = location
+        plan, layer, name = self._plan, "range->layer->", f"{array}_{at}"
+        if array in {"old", "new", "carry"}:
+            name = f"{array}_{self._states[at]}"
+        if array == "old":
+            return self._pointer(name, "const real *", f"NAME(before)(range, {at}, t)")
+        values = {
+            "new": f"AT({layer}states[{at}], t)",
+            "kept": f"AT({layer}kept[{at - len(self._cell.gates)}], t)",
+            "mean": f"AT({layer}kept[{plan.extra - len(plan.means) + at}], t)",
+            "operand": f"AT({layer}operand[{at}], t)",
+            "carry": _rows("carry", at),
+            "held": _rows("held", at),
+            "d_mean": _rows("held", len(plan.held) + at),
+            "d_total": f"{layer}d_total == NULL ? NULL : AT({layer}d_total, t)",
+        }
+        return self._pointer("d_total" if array == "d_total" else name, "real *", values[array])
 
     def _pointer(self, name: str, kind: str, value: str) -> str:
         if name not in self.pointers:
@@ -171,7 +185,7 @@ def _constants(plan: Plan) -> str:
         "GATES": len(cell.gates), "STATES": len(cell.states), "PRODUCTS": len(cell.products),
         "VECTORS": len(cell.vectors), "GROUPS": len(plan.groups),
         "TILES": max(1, *tiles, *map(len, plan.back_tiles)),
-        "OWN": len(plan.own), "HELD": len(plan.held), "KEPT": plan.extra,
+        "OWN": len(plan.own), "HELD": len(plan.held) + len(plan.d_means), "KEPT": plan.extra,
     }  # fmt: skip
     groups = [f"{{{g.stage}, {g.product}, {g.first}, {g.count}}}" for g in plan.groups]
     operands = []

@@ -128,7 +128,7 @@ class Loop:
                 if term not in self._terms:
                     self._terms[term] = self._named(self._gradient_label(location), value)
                 self._write(location, self._terms[term])
-            elif each.adds:
+            elif each.adds and location.array == "carry":  # to a vector's, every store adds
                 before = self._spelling.unique(f"carry_{location.at}_before")
                 self._loads.append(self._spelling.define(before, self._spelling.read(location)))
                 self._write(location, f"{before} + {value}")
@@ -151,10 +151,12 @@ class Loop:
         anchor, factor = self._value(term.anchor), term.factor
         if factor.op == "constant" and abs(factor.value) == 1:
             return anchor if factor.value == 1 else f"-{anchor}"
-        if factor.op == "positive":  # no product: it is slow for subnormal numbers
-            return self._spelling.call("where_positive", [anchor, self._whole(factor.args[0])])
-        if factor.op == "times" and factor not in self._names and self._uses.get(factor) == 1:
-            return " * ".join([anchor, *(_safe(self._value(each)) for each in factor.args)])
+        if self._read(factor) is None and factor not in self._names:
+            if factor.op == "positive":  # no product: it is slow for subnormal numbers
+                decisive = self._whole(factor.args[0])
+                return self._spelling.call("where_positive", [anchor, decisive])
+            if factor.op == "times" and self._uses.get(factor) == 1:
+                return " * ".join([anchor, *(_safe(self._value(each)) for each in factor.args)])
         return f"{anchor} * {_safe(self._value(factor))}"
 
     def _value(self, node: Node) -> str:

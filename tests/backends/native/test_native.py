@@ -32,7 +32,7 @@ from harness_numpy import NumpyBackend
 from harness_numpy.native import NativeRecurrence, address, library
 from harness_numpy.recurrence.layer import Shape, Stepwise
 from harness_torch.backend import TorchBackend
-from native_cells import CELLS, Normalised
+from native_cells import CELLS, TooWide
 from random_cells import random_cells
 
 pytestmark = pytest.mark.skipif(bool(harness_native.native_missing()), reason="no C compiler here")
@@ -421,13 +421,13 @@ def test_a_gpu_and_other_number_formats_are_refused(backend):
             trainer(backend, model(RNN()), "native", **options)
 
 
-def test_a_cell_with_a_mean_has_no_such_variant():
+def test_a_cell_of_too_many_gates_has_no_such_variant():
     for backend in BACKENDS:
-        assert "native" not in backend.variants(Normalised())
+        assert "native" not in backend.variants(TooWide())
         assert "native" in backend.variants(MinGRU())
         assert "native" in backend.versions()
-    with pytest.raises(UnsupportedError, match="the kernel has no mean, which normalised takes"):
-        source(Normalised())
+    with pytest.raises(UnsupportedError, match="the kernel takes up to 32 gates"):
+        source(TooWide())
 
 
 def test_the_source_of_a_cell_is_short_and_holds_its_equations_once_for_both_types():

@@ -33,7 +33,7 @@ from harness_native.build import KERNEL, Recipe, build, compiled_by, missing
 from harness_native.compiler import Compiler, compilers
 from harness_numpy import NumpyBackend
 from harness_torch.backend import TorchBackend
-from native_cells import Normalised
+from native_cells import TooWide
 
 PEERS = ("flax", "haiku", "equinox", "keras")
 BACKENDS = tuple(
@@ -200,9 +200,9 @@ def test_a_trainer_of_a_variant_that_cannot_be_built_is_refused_with_the_fix(com
 @each_backend
 def test_a_cell_that_the_kernel_lacks_is_refused_without_building(compiler, backend):
     fake = compiler(FAILING)
-    refusal = "'native'|the kernel has no mean"
+    refusal = "'native'|the kernel takes up to 32 gates"
     with pytest.raises((UnknownNameError, UnsupportedError), match=refusal):
-        backend.trainer(replace(SMALL, cell=Normalised()), Optimizer(), {}, Execution("native"))
+        backend.trainer(replace(SMALL, cell=TooWide()), Optimizer(), {}, Execution("native"))
     assert calls(fake) == 0
 
 

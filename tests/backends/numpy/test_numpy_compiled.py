@@ -12,7 +12,7 @@ import pytest
 from harness.cells import GRU, LSTM, RNN, ReluRNN
 from harness.contract import Batch, Execution, Inputs, Missing, Model, Optimizer, Trial
 from harness_numpy import NumpyBackend, variants
-from native_cells import Normalised
+from native_cells import Normalised, TooWide
 
 needs_numba = pytest.mark.skipif(find_spec("numba") is None, reason="Numba is not installed")
 CELLS = [RNN(), ReluRNN(), LSTM(), GRU(), Normalised()]
@@ -257,8 +257,8 @@ def test_the_fastest_is_a_compiled_one_on_offer_where_it_pays(
 
 
 @needs_numba
-def test_a_cell_that_takes_a_mean_runs_compiled_by_numba():
+def test_a_cell_that_the_kernel_lacks_runs_compiled_by_numba():
     backend = NumpyBackend()
     large = Trial(backend="numpy", variant="any", task="char", cell="odd", length=64, steps=1000)
-    assert backend.fastest_variant(Normalised(), large) == "numba"
-    assert "native" not in backend.variants(Normalised())
+    assert backend.fastest_variant(TooWide(), large) == "numba"
+    assert "native" not in backend.variants(TooWide())

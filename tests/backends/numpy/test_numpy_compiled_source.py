@@ -135,5 +135,5 @@ def test_a_stage_is_one_loop_that_calls_each_function_once_per_value():
 
 def test_a_mean_cuts_a_function_into_loops_not_into_two():
     text = source(Normalised())
-    assert text.count("for j in range(n):") == 6
+    assert text.count("for j in range(n):") == 1 + 5 + 5  # of the vector, and both ways
     assert text.count("def forward_") == text.count("def reverse_") == 1
