@@ -65,12 +65,9 @@ class TorchBackend(Backend):
 
     def source(self, cell: Cell, language: str) -> str:
         """Return the code of the variant ``fused``."""
-        from harness_torch.written.emit import Unwritable, source
+        from harness_torch.written.emit import source
 
-        try:
-            return source(cell)
-        except Unwritable as error:
-            raise UnsupportedError(f"no code of torch for cell {cell.name!r}: {error}") from error
+        return source(cell)
 
     def devices(self) -> tuple[str, ...]:
         """Return ``cuda`` (and ``cuda:1``, ... of several) if there is one, then ``cpu``.

@@ -156,6 +156,12 @@ class Graph:
         """Return the product of all, as one node that is not made flat."""
         return nodes[0] if len(nodes) == 1 else self._times(nodes)
 
+    def statement(
+        self, op: str, args: Sequence[Node], value: Any = None, width: Width | None = None
+    ) -> Node:
+        """Return an operation of one engine alone; an elementwise one needs no width."""
+        return self._node(op, tuple(args), value, width or _joint(args))
+
     def _times(self, nodes: tuple[Node, ...]) -> Node:
         key = ("times", tuple(sorted(node.index for node in nodes)))
         if key not in self.nodes:

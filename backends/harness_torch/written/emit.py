@@ -1,184 +1,168 @@
 """One kernel per cell, written from its graph: Python statements on tensors that stay.
 
 Forwards, ``addmm_`` adds each product to zx where it lies, and the gates overwrite it. Backwards,
-every gradient is an anchor times a factor that holds no gradient: the factors of all time steps are
-computed at once, and the reverse loop only multiplies.
+the factors of all time steps are computed at once, and the reverse loop only multiplies.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cache
-from typing import Any
 
 from harness.contract import Cell
 from harness.recurrence import Node, Recurrence, derive
-from harness_torch.written.backward import Backward
-from harness_torch.written.forward import Forward
-from harness_torch.written.layout import Layout, layout
-from harness_torch.written.names import Names, Slot
-from harness_torch.written.prepared import Prepared, prepared
-from harness_torch.written.writer import Writer
+from harness.recurrence.statements.lowering import Lowering
+from harness.recurrence.statements.program import Program, write
+from harness.recurrence.statements.slots import Code, Slot, runs
+from harness.recurrence.statements.spelling import Chunk, Layout, Spelling
+from harness_torch.written.form import Form
+from harness_torch.written.lowering import TorchLowering
+
+NAMES = {"divide": "div", "absolute": "abs", "multiply": "mul"}
+OPTIONS = {"add": "alpha", "addcmul": "value", "addcdiv": "value"}
+SLOPES = ("sigmoid_backward", "tanh_backward")
 
 
-class Unwritable(Exception):  # noqa: N818
-    """The cell needs a form that is not written here; ``GenericKernel`` runs it."""
+class TorchSpelling(Spelling):
+    """Buffers are (T, B, n*H), or (B, n*H) of one time step: products read and write them."""
+
+    flat, fills = True, True
+
+    def __init__(self, form: Form) -> None:
+        self.form = form
+        super().__init__(form.recurrence)
+
+    def lowering(
+        self,
+        leaves: Iterable[Node],
+        roots: Iterable[Node] = (),
+        kept: Collection[Node] = (),
+        *,
+        whole: bool = False,
+    ) -> Lowering:
+        """Return a lowering to PyTorch's operations."""
+        lowering = TorchLowering(self.graph, leaves, roots, kept)
+        lowering.slopes = whole
+        return lowering
+
+    def laid_out(self) -> Layout:
+        """Return gradients that lie side by side in ``d_gates``."""
+        form, recurrence, chunks = self.form, self.recurrence, list[Chunk]()
+        whole = self.names.buffers["d_gates"] = Slot("d_gates", 0, form.columns)
+        for at, slot in enumerate(whole.parts):
+            if at in form.others:
+                index, piece = form.others[at]
+                self.names.of(slot, f"d_{recurrence.label(recurrence.pieces[index][piece])}")
+                chunks.append(Chunk(slot, recurrence.reverse.products[index][piece]))
+            else:
+                gate = at - form.zx
+                self.names.of(slot, f"d_z_{recurrence.cell.gates[gate]}")
+                chunks.append(Chunk(slot, self.of_gate(gate)))
+        columns = zip(form.firsts, form.orders, strict=True)
+        return Layout(
+            tuple(chunks),
+            Slot("d_gates", form.zx, form.zx + len(recurrence.gates)),
+            tuple(Slot("d_gates", first, first + len(order)) for first, order in columns),
+        )
+
+    def inputs(self) -> Mapping[Node, Slot]:
+        """Return the gates of zx that no product is added to."""
+        slots = Slot("zx", 0, len(self.recurrence.gates)).parts
+        for slot, gate in zip(slots, self.recurrence.cell.gates, strict=True):
+            self.names.of(slot, f"z_{gate}")
+        gates = zip(self.recurrence.gates, slots, strict=True)
+        return {node: slot for node, slot in gates if node.value not in self.recurrence.merged}
+
+    def product(self, code: Code, index: int, x: str, kept: Sequence[bool]) -> Sequence[Slot]:
+        """Write a product per run of gates, added to zx, and one for the other pieces."""
+        pieces, stated = self.recurrence.pieces[index], self.recurrence.cell.products[index]
+        form = self.form
+        order, free, merged = form.orders[index], form.free[index], form.merged[index]
+        slots = {piece: Slot("zx", gate, gate + 1) for gate, piece in merged.items()}
+        for first, last in runs((order.index(piece), gate) for gate, piece in merged.items()):
+            z = code.name(slots[order[first]].to(slots[order[last]]))
+            code.line(f"{z}.addmm_({x}, {self._weight(code, index, first, last + 1)})")
+        if free:
+            whole = Slot(f"product_{index}", 0, len(free))
+            self.names.buffers[whole.buffer] = whole
+            for piece, slot in zip(free, whole.parts, strict=True):
+                slots[piece] = slot
+                self.names.of(slot, self.recurrence.label(pieces[piece]))
+            first = order.index(free[0])
+            weight, y = self._weight(code, index, first, first + len(free)), code.name(whole)
+            if stated.bias:
+                bias = code.fix(f"bias_{stated.name}", "bias")
+                code.line(f"torch.addmm({bias}, {x}, {weight}, out={y})")
+            else:
+                code.line(f"torch.mm({x}, {weight}, out={y})")
+        return [slots[piece] for piece in range(len(pieces))]
+
+    def _weight(self, code: Code, index: int, first: int, stop: int) -> str:
+        name = f"weight_{self.recurrence.cell.products[index].name}"
+        return code.fix(f"{name}_{first}_{stop}", "rows", name, first, stop)
+
+    def statement(
+        self, code: Code, nodes: Sequence[Node], slot: Slot, y: str, args: Sequence[str]
+    ) -> None:
+        """Write one call, in place if an argument is the destination."""
+        (op, value), x = (nodes[0].op, nodes[0].value), args[0]
+        if op == "copy":
+            code.line(f"{y}.{'fill' if nodes[0].args[0].op == 'constant' else 'copy'}_({x})")
+        elif op in {"back", "addback"}:
+            name = self.recurrence.cell.products[value].name
+            d = code.name(self.layout.products[value], f"d_{name}")
+            weight = code.fix(f"weight_{name}", "back")
+            added = [x] if op == "addback" else []
+            code.line(_call("addmm" if added else "mm", y, [*added, d, weight]))
+        elif op == "affine":
+            number = _number(code, value[1], slot)
+            code.line(f"torch.add({number}, {x}{_option('alpha', value[0])}, out={y})")
+        elif op == "softplus":
+            code.line(f"torch.logaddexp({x}, {_number(code, 0.0, slot)}, out={y})")
+        elif op == "positive":
+            code.line(f"torch.sign({x}, out={y}).clamp_min_(0.0)")
+        elif op == "mean":
+            code.line(f"torch.mean({x}, -1, True, out={y})")
+        elif op in SLOPES:
+            code.line(f"{op}({', '.join(args)}, grad_input={y})")
+        else:
+            if op == "multiply":
+                args = sorted(args, key=lambda each: each != y)
+            options = _option(OPTIONS[op], value) if op in OPTIONS else ""
+            code.line(_call(NAMES.get(op, op), y, args, options))
+
+    def head(self, lines: Sequence[str]) -> str:
+        """Import torch, and name its derivatives of sigmoid and tanh."""
+        used = [name for name in SLOPES if any(line.startswith(name) for line in lines)]
+        return "\n".join(
+            ["import torch", *(f"{name} = torch.ops.aten.{name}.grad_input" for name in used)]
+        )
 
 
-@dataclass(frozen=True)
-class Function:
-    """One function of the program, and what it is called with.
-
-    Attributes:
-        name: of the function.
-        rows: the tensors of each time step, in the order of the loop's names.
-        slots: further arguments that are views of buffers.
-        fixed: the names of the arguments after them.
-    """
-
-    name: str
-    rows: tuple[Slot, ...]
-    slots: tuple[Slot, ...]
-    fixed: tuple[str, ...]
+def _call(function: str, y: str, args: Sequence[str], options: str = "") -> str:
+    if args[0] == y and function not in {"maximum", "mm"}:
+        return f"{y}.{function}_({', '.join(args[1:])}{options})"
+    return f"torch.{function}({', '.join(args)}{options}, out={y})"
 
 
-@dataclass(frozen=True, eq=False)
-class Program:
-    """The written kernel of a cell.
-
-    Attributes:
-        graph: what it computes.
-        source: the Python module.
-        code: its functions: ``units``, ``forward``, ``factors``, ``backward``, ``vectors``.
-        functions: what each is called with, ``units`` excepted.
-        fixed: what each fixed argument is.
-        shapes: buffer -> (units of H, or 0 for (B, 1); time steps beyond T; whether it has T).
-        layout: of the buffer ``d_gates``.
-        operands: per product, where its operand lies.
-    """
-
-    graph: Prepared
-    source: str
-    code: Mapping[str, Callable[..., Any]]
-    functions: Mapping[str, Function]
-    fixed: Mapping[str, tuple[Any, ...]]
-    shapes: Mapping[str, tuple[int, int, bool]]
-    layout: Layout
-    operands: tuple[Slot, ...]
+def _option(name: str, value: float) -> str:
+    return "" if value == 1 else f", {name}={value!r}"
 
 
-def source(cell: Cell) -> str:
-    """Return the kernel of a cell as a Python module.
-
-    Raises:
-        Unwritable: it has none.
-    """
-    return written(derive(cell)).source
+def _number(code: Code, value: float, slot: Slot) -> str:
+    """Return the name of a tensor that holds a number, for a result in ``slot``."""
+    name = "number_" + f"{value:g}".replace("-", "minus_").replace(".", "_").replace("+", "")
+    fits = slot.wide and len(slot.parts) == 1  # it may be (B, H)
+    return code.fix(name if fits else f"{name}_narrow", "number", value, fits)
 
 
 @cache
-def written(recurrence: Recurrence) -> Program:
-    """Write the kernel of a recurrence.
-
-    Raises:
-        Unwritable: a product or a new state is the same for all sequences or units.
-    """
-    nodes = (*recurrence.after, *recurrence.operands)
-    if any(node.width != "both" for node in nodes):
-        raise Unwritable(f"{recurrence.cell.name} has a state or product that is not (B, H)")
-    graph, names = prepared(recurrence), Names()
-    parts = layout(graph)
-    forward = Forward(graph, parts, names)
-    forward.run()
-    there = forward.kept_slots()
-    backward = _backward(graph, parts, names, there)
-    vectors, results = backward.vectors()
-    functions = [
-        _function("forward", forward.writer, loop="for {} in rows:"),
-        _function("factors", backward.fill),
-        _function("backward", backward.writer, loop="for {} in reversed(rows):"),
-        _function("vectors", vectors, results),
-    ]
-    title = f'"""The step of {recurrence.cell.name} and its gradient, for all time steps."""'
-    texts = [title, _units(recurrence.cell, names), *(text for text, _ in functions)]
-    text = "\n\n\n".join(texts) + "\n"
-    return Program(
-        graph,
-        text,
-        _executed(text, recurrence.cell),
-        {function.name: function for _, function in functions},
-        names.fixed,
-        _shapes(parts, backward, [function for _, function in functions]),
-        parts,
-        tuple(there[operand] for operand in graph.operands),
-    )
+def written(recurrence: Recurrence) -> tuple[Program, Form]:
+    """Write the kernel of a recurrence."""
+    form = Form(recurrence)
+    return write(TorchSpelling(form)), form
 
 
-def _backward(graph: Prepared, parts: Layout, names: Names, there: Mapping[Node, Slot]) -> Backward:
-    """Write the reverse; find out which states' gradients need an entry per time step."""
-    rolling, slots = set[int](), dict(names.slots)
-    while True:
-        names.slots = dict(slots)
-        backward = Backward(graph, parts, names, there, rolling)
-        wanting = backward.run()
-        if wanting is None:
-            return backward
-        rolling |= {wanting}
-
-
-def _units(cell: Cell, names: Names) -> str:
-    """Return the function that computes the values (H,), as text."""
-    arguments = ", ".join(["ops", *(f"own_{name}" for name in cell.vectors)])
-    results = [name for name, what in names.fixed.items() if what[0] == "unit"]
-    listed = ", ".join(f"{name!r}: {name}" for name in results)
-    lines = [f"def units({arguments}):", *names.unit_lines, f"return {{{listed}}}"]
-    return "\n    ".join(lines)
-
-
-def _function(name: str, writer: Writer, result: str = "", loop: str = "") -> tuple[str, Function]:
-    """Return a function as text, and what it is called with."""
-    rows = {name: slot for name, slot in writer.used.items() if loop and slot.timed}
-    rest = {name: slot for name, slot in writer.used.items() if name not in rows}
-    fixed = sorted(writer.fixed)
-    lines = [f"def {name}({', '.join([*(['rows'] if rows else []), *rest, *fixed])}):"]
-    if rows:
-        lines.append("    " + loop.format(", ".join(rows) + ("," if len(rows) == 1 else "")))
-    indent = " " * (8 if rows else 4)
-    body = writer.lines or ([] if result else ["pass"])
-    lines += [indent + line for line in body]
-    if result:
-        lines.append(f"    return {result}")
-    return "\n".join(lines), Function(
-        name, tuple(rows.values()), tuple(rest.values()), tuple(fixed)
-    )
-
-
-def _shapes(
-    parts: Layout, backward: Backward, functions: Sequence[Function]
-) -> dict[str, tuple[int, int, bool]]:
-    """Return the shapes of all buffers but zx."""
-    shapes = {"d_gates": (len(parts.terms), 0, True)}
-    for at, state in enumerate(backward.cell.states):
-        rolls = at == 0 or at in backward.rolling
-        shapes[f"state_{state}"] = (1, 1, True)
-        shapes[f"d_{state}"] = (1, 1, True) if rolls else (1, 0, False)
-    for index, free in enumerate(parts.free):
-        if free:
-            shapes[f"product_{index}"] = (len(free), 0, True)
-    for slot in (slot for each in functions for slot in (*each.rows, *each.slots)):
-        if slot.buffer != "zx":
-            shapes.setdefault(slot.buffer, (int(slot.wide), 0, slot.timed))
-    return shapes
-
-
-def _executed(text: str, cell: Cell) -> dict[str, Callable[..., Any]]:
-    import torch  # not at the top: ``harness list`` must stay fast
-
-    namespace: dict[str, Any] = {
-        "torch": torch,
-        "sigmoid_backward": torch.ops.aten.sigmoid_backward.grad_input,
-        "tanh_backward": torch.ops.aten.tanh_backward.grad_input,
-    }
-    exec(compile(text, f"<torch kernel of {cell.name}>", "exec"), namespace)  # noqa: S102
-    return namespace
+def source(cell: Cell) -> str:
+    """Return the kernel of a cell as a Python module."""
+    return written(derive(cell))[0].source

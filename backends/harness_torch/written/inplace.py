@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from itertools import pairwise
 from typing import Any
 
 import torch
@@ -11,169 +10,133 @@ from torch import Tensor
 
 from harness.contract import Cell
 from harness.recurrence import derive
+from harness.recurrence.statements.slots import Slot
 from harness_torch.recurrence.buffers import Buffers
 from harness_torch.recurrence.kernel import Derivatives
 from harness_torch.recurrence.layer import LayerWeights, States
 from harness_torch.recurrence.ops import OPS
 from harness_torch.written.emit import written
-from harness_torch.written.forward import runs
-from harness_torch.written.layout import Rows
-from harness_torch.written.names import Slot
 
 SMALL = 1024  # up to this many numbers, an operation on a tensor () is slower than on a full one
 
 
 class InPlaceKernel:
-    """Few operations per time step, into buffers that stay.
-
-    Raises:
-        Unwritable: the cell has no such program.
-    """
+    """Few operations per time step, into buffers that stay."""
 
     def __init__(self, cell: Cell) -> None:
-        self._cell, self._program, self.buffers = cell, written(derive(cell)), Buffers()
-        merged = self._program.graph.merged.items()
-        self._runs = [  # per product: the runs of gates that it is merged with, and their pieces
-            runs([(gate, at) for gate, (of, at) in sorted(merged) if of == index])
-            for index in range(len(cell.products))
-        ]
+        self._cell, self.buffers = cell, Buffers()
+        self._program, self._form = written(derive(cell))
         self._changes = -1  # of the buffers when the views were taken
         self._views: dict[str, list[Any]] = {}  # function -> its first arguments
         self._constants: dict[tuple[Any, ...], Tensor] = {}
 
     def fold(self, weights: LayerWeights) -> LayerWeights:
-        """Scale each gate's rows, and put the biases of merged gates into the input's."""
-        program, others, bias_ih = self._program, dict(weights.others), weights.bias_ih
+        """Order and scale each gate's rows; add the biases of merged gates to the input's."""
+        form, others, bias_ih = self._form, dict(weights.others), weights.bias_ih
         for index, product in enumerate(self._cell.products):
-            scales, free = program.graph.piece_scales[index], program.layout.free[index]
+            scales, order, free = form.pieces[index], form.orders[index], form.free[index]
             name = f"weight_{product.name}"
-            others[name] = self._scaled(others[name], scales)
+            ordered = _ordered(others[name], len(scales), order)
+            others[name] = self._scaled(ordered, [scales[at] for at in order])
             if product.bias:
                 bias = others.pop(f"bias_{product.name}")
-                bias_ih = self._merged(index, bias_ih, bias)
+                bias_ih = self._merged(form.merged[index], bias_ih, bias, len(scales))
                 if free:
-                    rows = _rows(bias, len(scales), free)
+                    rows = _ordered(bias, len(scales), free)
                     others[f"bias_{product.name}"] = self._scaled(rows, [scales[i] for i in free])
-        scales = program.graph.gate_scales
         return LayerWeights(
-            self._scaled(weights.weight_ih, scales), self._scaled(bias_ih, scales), others
+            self._scaled(weights.weight_ih, form.gates), self._scaled(bias_ih, form.gates), others
         )
 
     def forward(self, others: Mapping[str, Tensor], state: States) -> tuple[Tensor, States]:
         """Run all time steps."""
         self._make_buffers(*state[0].shape)
-        self._fixed = self._units(others) | self._learnt(others, state[0].shape[-1])
-        scales = self._program.graph.state_scales
-        for (first, _), part, scale in zip(self._ends, state, scales, strict=True):
+        self._fixed = self._arguments(others)
+        for (first, _), part, scale in zip(self._ends, state, self._form.states, strict=True):
             first.copy_(part)
             if scale != 1:
                 first.mul_(scale)
         self._run("forward")
         final = tuple(
             last.clone() if scale == 1 else last / scale
-            for (_, last), scale in zip(self._ends, scales, strict=True)
+            for (_, last), scale in zip(self._ends, self._form.states, strict=True)
         )
         return self._hidden.detach(), final
 
     def backward(self, d_hidden: Tensor, d_final: States) -> Derivatives:
         """Run all time steps back."""
-        scales = self._program.graph.state_scales
         self._d_hidden.copy_(d_hidden)
         self._d_ends[0][0].zero_()
-        for at, ((_, last), part, scale) in enumerate(
-            zip(self._d_ends, d_final, scales, strict=True)
-        ):
-            if not at:
-                last.add_(part)
-            else:
-                last.copy_(part)
-                if scale != 1:
-                    last.mul_(1 / scale)
+        self._d_ends[0][1].add_(d_final[0])
+        scaled = zip(self._d_ends, d_final, self._form.states, strict=True)
+        for (_, last), part, scale in list(scaled)[1:]:
+            last.copy_(part)
+            if scale != 1:
+                last.mul_(1 / scale)
+        d_vectors = {name: self.buffers[f"d_vector_{name}"] for name in self._cell.vectors}
+        for d_vector in d_vectors.values():
+            d_vector.zero_()
         self._run("factors")
         self._run("backward")
-        others: dict[str, Tensor] = {}
-        for name, part in self._run("vectors").items():
-            like = d_hidden[0, 0]
-            gradient = part if isinstance(part, Tensor) else torch.zeros_like(like)
-            others[name] = gradient.expand_as(like)
+        others = {name: d_vector.sum(0) for name, d_vector in d_vectors.items()}
         for index in range(len(self._cell.products)):
             others |= self._product(index)
         d_state = tuple(
             first.clone() if scale == 1 else first * scale
-            for (first, _), scale in zip(self._d_ends, scales, strict=True)
+            for (first, _), scale in zip(self._d_ends, self._form.states, strict=True)
         )
         return Derivatives(self._d_zx, others, self._d_hidden, d_state)
 
     def _make_buffers(self, size: int, hidden: int) -> None:
         """Make the buffers for this shape, and the views that the functions take."""
-        program, buffers, zx = self._program, self.buffers, self.buffers["zx"]
-        for name, (width, more, timed) in program.shapes.items():
-            steps = (len(zx) + more,) if timed else ()
-            buffers.get(name, (*steps, size, width * hidden or 1), zx)
-        if self._changes == buffers.changes:
+        program, cell, zx = self._program, self._cell, self.buffers["zx"]
+        slots = {f"d_vector_{name}": Slot("", timed=False) for name in cell.vectors}
+        for at, name in enumerate(cell.states):
+            slots |= {f"state_{name}": Slot(""), f"d_state_{name}": Slot("", timed=at == 0)}
+        for name, slot in (slots | dict(program.buffers)).items():
+            steps = (len(zx) + (name in slots),) if slot.timed else ()
+            self.buffers.get(name, (*steps, size, slot.last * hidden if slot.wide else 1), zx)
+        if self._changes == self.buffers.changes:
             return
-        self._changes, states = buffers.changes, self._cell.states
-        self._ends = [
-            (whole[0], whole[-1]) for whole in (buffers[f"state_{name}"] for name in states)
-        ]
-        self._d_ends = [
-            (whole[0], whole[-1]) if timed else (whole, whole)
-            for whole, timed in (
-                (buffers[f"d_{name}"], program.shapes[f"d_{name}"][2]) for name in states
-            )
-        ]
-        self._hidden = self._part(Slot("state_h", shift=1))
-        self._d_hidden = self._part(Slot("d_h", shift=1))
-        self._d_zx = self._part(self._d_gates(program.layout.zx, len(self._cell.gates)))
+        self._changes = self.buffers.changes
+        self._ends = [_ends(self.buffers[f"state_{name}"]) for name in cell.states]
+        self._d_ends = [_ends(self.buffers[f"d_state_{name}"]) for name in cell.states]
+        self._hidden = self._part(Slot(f"state_{cell.states[0]}", shift=1))
+        self._d_hidden = self._part(Slot(f"d_state_{cell.states[0]}", shift=1))
+        self._d_zx = self._part(program.layout.zx)
         self._factors = [
-            (
-                self._part(self._d_gates(rows.first, len(rows.order))).flatten(0, 1),
-                self._part(operand).flatten(0, 1),
-            )
-            for rows, operand in zip(program.layout.rows, program.operands, strict=True)
+            (self._part(rows).flatten(0, 1), self._part(operand).flatten(0, 1))
+            for rows, operand in zip(program.layout.products, program.operands, strict=True)
         ]
         self._views = {}
         for name, function in program.functions.items():
-            by_step = [self._part(slot).unbind(0) for slot in function.rows]
-            rows = [list(zip(*by_step, strict=True))] if by_step else []
-            self._views[name] = [*rows, *map(self._part, function.slots)]
-
-    @staticmethod
-    def _d_gates(first: int, count: int) -> Slot:
-        return Slot("d_gates", first, first + count)
+            rows = program.rows(name, len(zx), lambda slot: self._part(slot).unbind(0))
+            first = [] if name == "factors" else [rows]
+            self._views[name] = [*first, *map(self._part, function.slots)]
 
     def _product(self, index: int) -> dict[str, Tensor]:
-        """Return the gradients of a product's weight and bias."""
-        rows, free = self._program.layout.rows[index], self._program.layout.free[index]
-        product, hidden = self._cell.products[index], self.buffers["state_h"].shape[-1]
-        of_rows, operand = self._factors[index]
-        order = _inverse(rows)
-        gradients = {f"weight_{product.name}": _rows(of_rows.t() @ operand, len(order), order)}
+        """Return the gradients of a product's weight and bias, in the form of ``fold``."""
+        product, free = self._cell.products[index], self._form.free[index]
+        rows, operand = self._factors[index]
+        gradients = {f"weight_{product.name}": rows.t() @ operand}
         if product.bias and free:
-            parts = [rows.order.index(piece) for piece in free]
-            adjacent = all(b == a + 1 for a, b in pairwise(parts))
-            first, last = parts[0] * hidden, (parts[-1] + 1) * hidden
-            sums = of_rows[:, first:last].sum(0) if adjacent else of_rows.sum(0)
-            gradients[f"bias_{product.name}"] = sums if adjacent else _rows(sums, len(order), parts)
+            hidden, first = operand.shape[-1], self._form.orders[index].index(free[0])
+            part = rows[:, first * hidden : (first + len(free)) * hidden]
+            gradients[f"bias_{product.name}"] = part.sum(0)
         return gradients
 
-    def _merged(self, index: int, bias_ih: Tensor, bias: Tensor) -> Tensor:
-        """Return bias_ih plus the bias of a product's merged pieces."""
-        graph, count = self._program.graph, len(self._cell.gates)
-        if self._runs[index] == [(0, count)] and bias.shape == bias_ih.shape:
+    def _merged(
+        self, pieces: Mapping[int, int], bias_ih: Tensor, bias: Tensor, count: int
+    ) -> Tensor:
+        """Return bias_ih plus the bias of a product's pieces (gate -> piece) of ``count``."""
+        gates = len(self._cell.gates)
+        if pieces == {gate: gate for gate in range(gates)} and gates == count:
             return bias_ih + bias
-        hidden = len(bias_ih) // count
-        parts, end = list[Tensor](), 0
-        for first, last in self._runs[index]:
-            at = graph.merged[first][1]
-            if first > end:
-                parts.append(bias_ih[end * hidden : first * hidden])
-            own = _part_of(bias, at * hidden, (at + last - first) * hidden)
-            parts.append(_part_of(bias_ih, first * hidden, last * hidden) + own)
-            end = last
-        if end < count:
-            parts.append(_part_of(bias_ih, end * hidden, len(bias_ih)))
-        return parts[0] if len(parts) == 1 else torch.cat(parts)
+        if not pieces:
+            return bias_ih
+        of, into = bias.view(count, -1), bias_ih.view(gates, -1)
+        rows = of[list(pieces.values())]
+        return into.index_add(0, torch.tensor(list(pieces), device=bias.device), rows).flatten()
 
     def _scaled(self, rows: Tensor, scales: Sequence[float]) -> Tensor:
         if scales.count(scales[0]) == len(scales):
@@ -185,31 +148,19 @@ class InPlaceKernel:
         factors = self._constants[key]
         return rows * (factors if rows.dim() == 1 else factors[:, None])
 
-    def _units(self, others: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return the values (H,) that no time step changes."""
-        own = [others[name] for name in self._cell.vectors]
-        units: dict[str, Tensor] = self._program.code["units"](OPS, *own)
-        return units
-
-    def _learnt(self, others: Mapping[str, Tensor], hidden: int) -> dict[str, Tensor]:
-        """Return numbers, and parts of the weights."""
-        learnt = {}
+    def _arguments(self, others: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return what no time step changes: values (H,), numbers, and parts of the weights."""
+        hidden = self._hidden.shape[-1]
+        fixed = self._program.units(OPS, [others[name] for name in self._cell.vectors])
         for name, (kind, *what) in self._program.fixed.items():
             if kind == "number":
-                learnt[name] = self._number(*what)
-            elif kind == "weight":
-                index, first, last = what
-                weight = others[f"weight_{self._cell.products[index].name}"]
-                learnt[name] = _part_of(weight, first * hidden, last * hidden).t()
-            elif kind == "bias":
-                index, first, last = what
-                at = self._program.layout.free[index].index(first)
-                bias = others[f"bias_{self._cell.products[index].name}"]
-                learnt[name] = _part_of(bias, at * hidden, (at + last - first) * hidden)
-            elif kind == "back":
-                weight, rows = others[name], self._program.layout.rows[what[0]]
-                learnt[name] = _rows(weight, len(rows.order), rows.order)
-        return learnt
+                fixed[name] = self._number(*what)
+            elif kind == "rows":
+                weight, first, stop = what
+                fixed[name] = _part_of(others[weight], first * hidden, stop * hidden).t()
+            elif kind != "unit":
+                fixed[name] = others[name]
+        return fixed
 
     def _number(self, value: float, wide: bool) -> Tensor:
         like = self._ends[0][0]
@@ -219,9 +170,8 @@ class InPlaceKernel:
             self._constants[key] = torch.full(shape, value, dtype=like.dtype, device=like.device)
         return self._constants[key]
 
-    def _run(self, name: str) -> Any:
-        fixed = (self._fixed[each] for each in self._program.functions[name].fixed)
-        return self._program.code[name](*self._views[name], *fixed)
+    def _run(self, name: str) -> None:
+        self._program.run(name, self._fixed, *self._views[name])
 
     def _part(self, slot: Slot) -> Tensor:
         return self.buffers.part(slot.buffer, slot, self._view(slot))
@@ -229,17 +179,20 @@ class InPlaceKernel:
     def _view(self, slot: Slot) -> Callable[[Tensor], Tensor]:
         def view(whole: Tensor) -> Tensor:
             if slot.timed:
-                time_steps = len(self.buffers["zx"])
-                whole = whole[slot.shift : slot.shift + time_steps]
-            width = self._program.shapes.get(slot.buffer, (len(self._cell.gates),))[0]
-            if width > 1:
-                hidden = whole.shape[-1] // width
+                whole = whole[slot.shift : slot.shift + len(self.buffers["zx"])]
+            if slot.wide:
+                hidden = self.buffers[f"state_{self._cell.states[0]}"].shape[-1]
                 whole = whole[..., slot.first * hidden : slot.last * hidden]
-            if slot.gates:
+            if slot.axis:
                 whole = whole.view(*whole.shape[:-1], slot.last - slot.first, -1)
             return whole
 
         return view
+
+
+def _ends(states: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the first and the last of (T + 1, B, H), or (B, H) twice."""
+    return (states[0], states[-1]) if states.dim() == 3 else (states, states)  # noqa: PLR2004
 
 
 def _part_of(rows: Tensor, first: int, last: int) -> Tensor:
@@ -247,16 +200,9 @@ def _part_of(rows: Tensor, first: int, last: int) -> Tensor:
     return rows if last - first == rows.shape[0] else rows[first:last]
 
 
-def _rows(rows: Tensor, count: int, order: Sequence[int]) -> Tensor:
+def _ordered(rows: Tensor, count: int, order: Sequence[int]) -> Tensor:
     """Return parts of the first axis, cut into ``count``, in another order."""
     if list(order) == list(range(count)):
         return rows
-    if len(order) == 1:
-        size = len(rows) // count
-        return rows[order[0] * size : (order[0] + 1) * size]
     parts = rows.chunk(count)
-    return torch.cat([parts[at] for at in order])
-
-
-def _inverse(rows: Rows) -> list[int]:
-    return [rows.order.index(piece) for piece in range(len(rows.order))]
+    return parts[order[0]] if len(order) == 1 else torch.cat([parts[at] for at in order])

@@ -1,0 +1,136 @@
+"""What an engine says about itself: where values lie, its operations, and how they are written."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
+
+from harness.recurrence.derived import Recurrence
+from harness.recurrence.graph import Node
+from harness.recurrence.reverse import Term
+from harness.recurrence.statements.lowering import Lowering
+from harness.recurrence.statements.slots import Code, Names, Slot
+
+
+class Chunk(NamedTuple):
+    """The slot of a gradient of H units, of zx or of a product; ``term`` None: it is zero."""
+
+    slot: Slot
+    term: Term | None
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where the gradients of zx and of the products lie.
+
+    Attributes:
+        chunks: all of them.
+        zx: of zx, its gates in order.
+        products: of each product, all pieces.
+    """
+
+    chunks: tuple[Chunk, ...]
+    zx: Slot
+    products: tuple[Slot, ...]
+
+
+class Spelling(ABC):
+    """How an engine writes the program of a recurrence.
+
+    Attributes:
+        flat: the parts of a buffer lie side by side in its last axis, (B, n*H); a step overwrites
+            zx; False: the parts are an axis before B.
+        fills: a factor lies where the gradient that it gives will; False: gradients of zx overwrite
+            zx.
+        mixed: operations that are joined with neighbours although their ``value`` differs.
+    """
+
+    flat: ClassVar[bool]
+    fills: ClassVar[bool]
+    mixed: ClassVar[frozenset[str]] = frozenset({"copy"})
+
+    def __init__(self, recurrence: Recurrence) -> None:
+        self.recurrence, self.graph, self.names = recurrence, recurrence.graph, Names()
+        self.layout = self.laid_out()
+
+    @abstractmethod
+    def laid_out(self) -> Layout:
+        """Return where gradients lie, and name their slots."""
+
+    @abstractmethod
+    def inputs(self) -> Mapping[Node, Slot]:
+        """Return the slots of the zx that are read by themselves, and name all."""
+
+    @abstractmethod
+    def lowering(
+        self,
+        leaves: Iterable[Node],
+        roots: Iterable[Node] = (),
+        kept: Collection[Node] = (),
+        *,
+        whole: bool = False,
+    ) -> Lowering:
+        """Return a lowering to the engine's operations; ``whole``: of all time steps at once."""
+
+    @abstractmethod
+    def statement(
+        self, code: Code, nodes: Sequence[Node], slot: Slot, y: str, args: Sequence[str]
+    ) -> None:
+        """Write nodes of one operation, in neighbouring slots, into ``slot``, named ``y``."""
+
+    @abstractmethod
+    def product(self, code: Code, index: int, x: str, kept: Sequence[bool]) -> Sequence[Slot]:
+        """Write a learnt product of ``x``; return the slots of its pieces.
+
+        A kept one must lie in a slot with an entry per time step.
+        """
+
+    @abstractmethod
+    def head(self, lines: Sequence[str]) -> str:
+        """Return the imports that the lines need."""
+
+    def label(self, node: Node) -> str:
+        """Return a name for a kept value, or an empty text."""
+        return ""
+
+    def new_kept(self, node: Node) -> Slot:
+        """Return a new slot for a value that is kept."""
+        wide, label = node.width == "both", self.label(node)
+        return self.names.new("kept", timed=True, wide=wide, flat=self.flat, label=label)
+
+    def pieces(self, index: int, operand: Node) -> list[Node]:
+        """Return the pieces of a product."""
+        count = len(self.recurrence.pieces[index])
+        return [self.graph.product(operand, index, at) for at in range(count)]
+
+    def operand_slots(self) -> Mapping[Node, Slot]:
+        """Return operands of products that must lie in slots of their own."""
+        return {}
+
+    def back_slot(self, index: int) -> Slot | None:
+        """Return where a product of the reverse is written.
+
+        None: anywhere; and ``addback`` adds it to a value.
+        """
+        return None
+
+    def aim(
+        self, goals: dict[Node, Slot], leaves: Mapping[Node, Slot], statement: Node, slot: Slot
+    ) -> Node:
+        """Note the slot of a result; return the statement that leaves it there."""
+        if leaves.get(statement) == slot:
+            return statement
+        exists = statement in {*goals, *leaves} or statement.op == "product"
+        if exists or slot.wide != (statement.width == "both"):
+            statement = self.graph.statement("copy", (statement,), slot, "both")
+        goals[statement] = slot
+        return statement
+
+    def of_gate(self, gate: int) -> Term | None:
+        """Return the gradient of a gate's zx."""
+        if gate not in self.recurrence.merged:
+            return self.recurrence.reverse.zx[gate]
+        product, piece = self.recurrence.merged[gate]
+        return self.recurrence.reverse.products[product][piece]
