@@ -11,14 +11,14 @@ from typing import Any
 from harness.contract import Ops, Tensor
 from harness.recurrence.derived import Recurrence, evaluate
 from harness.recurrence.graph import Node, reachable
+from harness.recurrence.stages import SLOW
 from harness.recurrence.statements.backward import Backward
 from harness.recurrence.statements.schedule import Schedule
 from harness.recurrence.statements.slots import Slot, is_unit
 from harness.recurrence.statements.spelling import Layout, Spelling
 
 LOOPS = {"forward": "for {} in rows:", "factors": "", "backward": "for {} in reversed(rows):"}
-# Computed anew for the reverse, from what they read.
-CHEAP = {"sum", "times", "relu", "positive", "sign", "absolute", "maximum"}
+KEPT = {*SLOW, "tanh_half", "mean", "product", "zx"}  # other values are computed again
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ def _forward(spelling: Spelling) -> tuple[Schedule, Mapping[Node, Slot]]:
 def _kept(recurrence: Recurrence) -> list[Node]:
     """Return the values that factors, and gradients of weights, are computed from."""
     forward = reachable([*recurrence.after, *recurrence.operands])
-    costly = {node for node in forward if node.args and node.op not in CHEAP}
+    costly = {node for node in forward if node.op in KEPT}
     kept = {node for node in recurrence.operands if node not in recurrence.before}
     seen = {*recurrence.before, *recurrence.after, *kept}
     waiting = recurrence.reverse.factors()
@@ -143,7 +143,7 @@ def _kept(recurrence: Recurrence) -> list[Node]:
         node = waiting.pop()
         if node not in seen and not is_unit(node):
             seen.add(node)
-            if node.op == "zx" or node in costly:
+            if node in costly:
                 kept.add(node)
             else:
                 waiting += node.args
