@@ -18,7 +18,7 @@ from harness.recurrence.statements.slots import Slot, is_unit
 from harness.recurrence.statements.spelling import Layout, Spelling
 
 LOOPS = {"forward": "for {} in rows:", "factors": "", "backward": "for {} in reversed(rows):"}
-KEPT = {*SLOW, "tanh_half", "mean", "product", "zx"}  # other values are computed again
+COSTLY = {*SLOW, "tanh_half", "mean", "product", "zx"}  # other values are computed again
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ def _forward(spelling: Spelling) -> tuple[Schedule, Mapping[Node, Slot]]:
 def _kept(recurrence: Recurrence) -> list[Node]:
     """Return the values that factors, and gradients of weights, are computed from."""
     forward = reachable([*recurrence.after, *recurrence.operands])
-    costly = {node for node in forward if node.op in KEPT}
+    costly = {node for node in forward if node.op in COSTLY}
     kept = {node for node in recurrence.operands if node not in recurrence.before}
     seen = {*recurrence.before, *recurrence.after, *kept}
     waiting = recurrence.reverse.factors()
