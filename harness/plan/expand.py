@@ -59,7 +59,13 @@ def expand_with_notes(request: PlanRequest, plugins: Plugins) -> tuple[list[Tria
     every = [] if shape else _products(request)
     trials: dict[str, Trial] = {}
     errors: dict[str, None] = dict.fromkeys(
-        [*request.problems, *_unknown_axes(request), *_bad_excludes(request), *shape]
+        [
+            *request.problems,
+            *_unknown_axes(request),
+            *_bad_excludes(request),
+            *_bad_seeds(request),
+            *shape,
+        ]
     )
     errors.update(dict.fromkeys(values.problems))
     combinations = _combinations(request, every, excludes, Excludes((), plugins))
@@ -148,6 +154,21 @@ def _bad_shape(request: PlanRequest) -> list[str]:
         what = f"the plan has {count(request):,} trials, more than the {MOST_TRIALS:,} allowed"
         return [request.at(f"{what}: shorten an axis")]
     return empty
+
+
+def _bad_seeds(request: PlanRequest) -> list[str]:
+    """Return why a number of seeds cannot be used: two of them, seeds by name too, an include."""
+    problems = []
+    for case in request.cases or ({},):
+        axes = {**request.axes, **case}
+        if {"seed", "seeds"} <= axes.keys():
+            problems.append("seed and seeds exclude each other: leave one of them out")
+        if len(values := axes.get("seeds", (1,))) > 1:
+            several = ", ".join(map(str, values))
+            problems.append(f"seeds = {several}: give one number, or name each by seed")
+    if any("seeds" in extra for extra in request.include):
+        problems.append("an include is one combination and takes no seeds: give it a seed")
+    return list(map(request.at, dict.fromkeys(problems)))
 
 
 def _bad_excludes(request: PlanRequest) -> list[str]:

@@ -28,15 +28,17 @@ class PlanAxes(Trial):
 
     Attributes:
         tokens: the time steps of all sequences to train on; sets ``steps``.
+        seeds: how many seeds, from 0; sets ``seed``.
     """
 
     tokens: int = Field(default=1, ge=1, le=10**15)
+    seeds: int = Field(default=1, ge=1, le=10_000)
 
 
 AXES = tuple(
     name for name in PlanAxes.model_fields if name not in {"variant", "task_options", "python"}
 )
-EXCLUSIVE = {"steps", "tokens"}  # both say how long to train
+EXCLUSIVE = ({"steps", "tokens"}, {"seed", "seeds"})  # two axes that say the same thing
 OPTIONS_OF_TASK = "task_options"  # in products: mappings of option to value
 JOINED = "evaluate_at"  # an axis whose list is one value
 LEFT_TO_TASKS = {"cell": "cells", "length": "lengths"}  # axis -> field of TaskDefaults
@@ -104,7 +106,7 @@ class PlanRequest:
         """
         products = []
         for case in self.cases or ({},):
-            axes = {**self.axes, **case}
+            axes = _with_each_seed({**self.axes, **case})
             tasks = axes.get("task", DEFAULT_AXES["task"])
             of_tasks = [self._of_task(task, axes) for task in tasks]
             if all(filled == of_tasks[0] for filled in of_tasks):
@@ -131,6 +133,16 @@ class PlanRequest:
             axis: getattr(defaults, LEFT_TO_TASKS[axis]) for axis in left
         }
         return {**filled, OPTIONS_OF_TASK: products_of(self.task_options.get(str(task), {}))}
+
+
+def _with_each_seed(axes: Mapping[str, Sequence[Any]]) -> dict[str, Sequence[Any]]:
+    """Return the axes with the seeds 0 to N - 1 in place of ``seeds``, if N can be a number."""
+    most = PlanAxes.model_fields["seeds"].metadata[1].le
+    match axes.get("seeds"):
+        case [int(number)] if 1 <= number <= most:
+            others = {name: values for name, values in axes.items() if name != "seeds"}
+            return {**others, "seed": range(number)}
+    return dict(axes)
 
 
 def products_of(options: Mapping[str, Any]) -> list[dict[str, OptionValue]]:
@@ -160,11 +172,11 @@ def merge(base: PlanRequest, over: PlanRequest) -> PlanRequest:
     """Return ``base`` with the axes and options of ``over`` in place of its own.
 
     Flags override the plan's file in this way. An axis of ``over`` also overrides the cases; tokens
-    and steps override each other.
+    and steps override each other, as do seeds and seed.
     """
     replaced = set(over.axes)
-    if replaced & EXCLUSIVE:
-        replaced |= EXCLUSIVE
+    for pair in EXCLUSIVE:
+        replaced |= pair if replaced & pair else set()
     options = {name: dict(values) for name, values in base.task_options.items()}
     for name, values in over.task_options.items():
         options.setdefault(name, {}).update(values)

@@ -95,24 +95,35 @@ class Results(Sequence[Record]):
         types = {column.name: column.type for column in (*FIGURES, *readings)}
         return frame.astype({name: TYPES[type_] for name, type_ in types.items() if type_ in TYPES})
 
+    def over_seeds(self) -> Results:
+        """Return one record of medians for the seeds of each network; see docs/reading.md.
+
+        A record of several seeds has them as ``members``, and ``losses``, ``loss_spread``
+        and ``solved``.
+        """
+        from harness_results.study.seeds.summary import over_seeds
+
+        return Results(over_seeds(self.records))
+
     def scaling(self) -> list[Scaling]:
         """Return how the time of a step grows with T, for each network and engine."""
         from harness_results.study.scaling import scaling
 
         return scaling(self.records)
 
-    def table(self) -> ReportTables:
-        """Return the tables as a Rich renderable."""
+    def table(self, *, per_seed: bool = False) -> ReportTables:
+        """Return the tables as a Rich renderable; ``per_seed``: with a row for each seed."""
         from harness_results.render.terminal import rich_table
 
-        return rich_table(self.records)
+        return rich_table(self.records, per_seed=per_seed)
 
-    def chart(self, name: str, scheme: str = "light") -> alt.FacetChart:
+    def chart(self, name: str, scheme: str = "light", *, per_seed: bool = False) -> alt.FacetChart:
         """Return a chart, such as ``throughput``, as an altair object; see docs/charts.md.
 
         Args:
             name: of the chart.
             scheme: ``light`` or ``dark``.
+            per_seed: a line for each seed, instead of the median over seeds with a band.
 
         Raises:
             UnavailableError: altair is not installed.
@@ -121,37 +132,38 @@ class Results(Sequence[Record]):
         """
         from harness_results.charts import chart_of
 
-        return chart_of(self.records, name, scheme)
+        return chart_of(self.records, name, scheme, per_seed=per_seed)
 
-    def to_json(self) -> str:
-        """Return a JSON array: one flat object per record, as ``harness report -f json``."""
+    def to_json(self, *, per_seed: bool = False) -> str:
+        """Return a JSON array, as ``harness report -f json``; ``per_seed``: an object per trial."""
         from harness_results.render.flat import to_json
 
-        return to_json(self.records)
+        return to_json(self.records, per_seed=per_seed)
 
     def to_csv(self) -> str:
-        """Return the columns as CSV with a header."""
+        """Return the columns of each trial as CSV with a header."""
         from harness_results.render.flat import to_csv
 
         return to_csv(self.records)
 
-    def to_latex(self) -> str:
+    def to_latex(self, *, per_seed: bool = False) -> str:
         """Return the tables as LaTeX, for a document that uses booktabs."""
         from harness_results.render.latex import to_latex
 
-        return to_latex(self.records)
+        return to_latex(self.records, per_seed=per_seed)
 
-    def to_markdown(self) -> str:
+    def to_markdown(self, *, per_seed: bool = False) -> str:
         """Return the tables as markdown."""
         from harness_results.render.markup import to_markdown
 
-        return to_markdown(self.records)
+        return to_markdown(self.records, per_seed=per_seed)
 
-    def page(self, title: str | None = None) -> str:
+    def page(self, title: str | None = None, *, per_seed: bool = False) -> str:
         """Return the page: one HTML file with tables, charts and samples; see docs/page.md.
 
         Args:
             title: any text; None names the cells, tasks and lengths.
+            per_seed: rows and lines for each seed, instead of medians over seeds.
 
         Raises:
             UnavailableError: a library that the page needs is not installed.
@@ -161,7 +173,7 @@ class Results(Sequence[Record]):
 
         if not self.records:
             raise UsageError("a page needs a record, and there is none")
-        return page(self.records, title)
+        return page(self.records, title, per_seed=per_seed)
 
     def __repr__(self) -> str:
         from harness_results.render.terminal import plain_table

@@ -93,7 +93,10 @@ def _faulty_plugin(monkeypatch):
     monkeypatch.syspath_prepend(FAULTY)
 
 
-@pytest.mark.parametrize("name", [name for name in AXES_IN_HELP if name != "tokens"])
+OF_PLANS = ("tokens", "seeds")  # they set other options
+
+
+@pytest.mark.parametrize("name", [name for name in AXES_IN_HELP if name not in OF_PLANS])
 def test_every_option_of_a_trial_reaches_the_worker_and_changes_what_it_does(name, tmp_path, usual):
     if name == "threads" and len(os.sched_getaffinity(0)) < 2:
         pytest.skip("two threads need two processors")
@@ -113,6 +116,13 @@ def test_tokens_reach_the_worker_as_steps(tmp_path, usual):
     record = measured(tmp_path, *others, "--tokens", "48")
     assert record.trial.steps == 8  # of 2 x 3 tokens
     assert behaviour(record) == usual(())
+
+
+def test_seeds_reach_the_worker_as_the_seeds_from_zero(tmp_path):
+    records = all_measured(tmp_path, *USUAL, "--seeds", "2")
+    assert [record.trial.seed for record in records] == [0, 1]
+    again = all_measured(tmp_path, *USUAL, "--seeds", "3")
+    assert len(again) == 3
 
 
 def test_fast_is_one_launch_without_evaluations_in_between_and_without_a_sample(tmp_path):

@@ -806,3 +806,27 @@ def test_a_copy_of_a_trial_with_another_value_has_another_id():
     trial = Trial(backend="numpy", variant="loop", task="copy", cell="lstm", length=20)
     first = trial.trial_id
     assert trial.model_copy(update={"seed": 1}).trial_id != first == trial.model_copy().trial_id
+
+
+def test_seeds_are_the_seeds_from_zero_in_place_of_their_number():
+    trials = expand(PlanRequest(ONE | {"seeds": [3]}), PLUGINS)
+    assert {trial.seed for trial in trials} == {0, 1, 2}
+    over = merge(PlanRequest({"seed": [7]}), PlanRequest({"seeds": [2]}))
+    assert over.products()[0]["seed"] == range(2)
+    back = merge(PlanRequest({"seeds": [2]}), PlanRequest({"seed": [7]}))
+    assert back.products()[0]["seed"] == [7]
+
+
+@pytest.mark.parametrize(
+    ("axes", "include", "message"),
+    [
+        ({"seeds": [2], "seed": [1]}, (), "seed and seeds exclude each other"),
+        ({"seeds": [2, 3]}, (), "seeds = 2, 3: give one number"),
+        ({"seeds": [0]}, (), "seeds"),
+        ({"seeds": ["many"]}, (), "seeds"),
+        ({"length": [5]}, ({"seeds": 2},), "an include is one combination and takes no seeds"),
+    ],
+)
+def test_a_number_of_seeds_that_cannot_be_is_refused(axes, include, message):
+    with pytest.raises(UsageError, match=message):
+        expand(PlanRequest(ONE | axes, include=include), PLUGINS)

@@ -12,7 +12,9 @@ from harness.plan.file import read_plan
 from harness.plan.options import OPTIONS, PLAN_KEYS, RunOptions, with_keywords
 from harness.plan.schema import plan_schema
 
-OF_THE_TERMINAL = {"help", "yes", "quiet", "format_", "dry_run", "store", "set_", "plan", "tables"}
+OF_THE_TERMINAL = {
+    "help", "yes", "quiet", "format_", "dry_run", "store", "set_", "plan", "tables", "per_seed",
+}  # fmt: skip
 
 
 def test_every_option_is_on_the_command_line_and_a_keyword_in_python():

@@ -54,6 +54,7 @@ _HELP: Mapping[str, tuple[str, str]] = {
         "Judge the trained network at these lengths too, or multiples of T: 40,80 or 2T,4T.",
     ),
     "seed": ("", "Seed of weights and data.  [default: 0]"),
+    "seeds": ("", "How many seeds, from 0; a row of a table is the median over them."),
     "data_seed": ("", "Seed of the training data alone, if the task draws it."),
     "evaluation_seed": ("", "Seed of the validation data alone, if the task draws it."),
     "dtype": ("", "float32, float64, bfloat16 or tf32.  [default: float32]"),

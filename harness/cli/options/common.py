@@ -8,7 +8,7 @@ from typing import Any
 
 import rich_click as click
 
-ALLOWED_VERDICTS = ("slower", "newly_failing", "missing")  # of ``compare --allow``
+ALLOWED_VERDICTS = ("slower", "worse", "newly_failing", "missing")  # of ``compare --allow``
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -23,6 +23,12 @@ def format_option(*choices: str) -> Decorator:
         default=choices[0],
         show_default=True,
     )
+
+
+def per_seed_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add ``--per-seed``, the same for every verb that shows results."""
+    text = "A row and a line for each seed, instead of the median over seeds."
+    return click.option("--per-seed", is_flag=True, help=text)(function)
 
 
 def output_option() -> Decorator:

@@ -37,6 +37,8 @@ def write_page(
     output: Path | None,
     title: str | None,
     units: Units,
+    *,
+    per_seed: bool,
 ) -> None:
     """Write the page of these records to a file, or to stdout.
 
@@ -44,7 +46,7 @@ def write_page(
         UnavailableError: a library that the page needs is not installed.
         UsageError: the file cannot be written.
     """
-    write_text(page(records, title, units, names_of(stores)), output)
+    write_text(page(records, title, units, names_of(stores), per_seed=per_seed), output)
 
 
 def names_of(stores: Iterable[str]) -> str:

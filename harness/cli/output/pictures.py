@@ -44,13 +44,16 @@ def check_picture(
     return True
 
 
-def write_picture(records: Sequence[Record], chart: str, format_: str, output: Path | None) -> None:
+def write_picture(
+    records: Sequence[Record], chart: str, format_: str, output: Path | None, *, per_seed: bool
+) -> None:
     """Draw the chart into a file, or to stdout.
 
     Raises:
         UsageError: no record has what the chart needs, or the file cannot be written.
     """
-    content = picture(chart_of(records, chart), "svg" if format_ == "svg" else "png")
+    drawn = chart_of(records, chart, per_seed=per_seed)
+    content = picture(drawn, "svg" if format_ == "svg" else "png")
     with written(output, binary=True) as file:
         file.write(content)
 

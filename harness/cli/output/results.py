@@ -96,12 +96,12 @@ def _is_database(path: Path) -> bool:
         return file.read(len(SQLITE_MAGIC)) == SQLITE_MAGIC
 
 
-def print_results(records: Sequence[Record], console: Console) -> None:
+def print_results(records: Sequence[Record], console: Console, *, per_seed: bool) -> None:
     """Print the tables of these records and one sample of text per network that wrote one."""
     from harness_results.render.terminal import rich_table
     from harness_results.study.samples import texts, worth_showing
 
-    console.print(rich_table(records))
+    console.print(rich_table(records, per_seed=per_seed))
     for record in worth_showing(records):
         trial, samples = record.trial, texts(record.details)
         temperature, text = samples[len(samples) // 2]

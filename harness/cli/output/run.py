@@ -20,19 +20,22 @@ from harness_results.study.tables.sections import FURTHER, OF_A_RUN, id_digits
 from harness_results.text.passwords import without_password
 
 
-def print_run(records: Sequence[Record], store: str, tables: Sequence[str]) -> None:
+def print_run(
+    records: Sequence[Record], store: str, tables: Sequence[str], *, per_seed: bool = False
+) -> None:
     """Print the outcome of a run.
 
     Args:
         records: one per trial.
         store: where they are stored.
         tables: which further tables to print; ``all`` or their names.
+        per_seed: a row for each seed, instead of one for all seeds of a network.
     """
     console = stdout_console()
     further = FURTHER if ALL in tables else (*OF_A_RUN, *tables)
     for line in _texts(records, console.width):
         console.print(line)
-    console.print(run_table(records, further))
+    console.print(run_table(records, further, per_seed=per_seed))
     for command in _next(records, store):
         console.print(Text(command), soft_wrap=True)
 

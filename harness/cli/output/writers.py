@@ -16,17 +16,20 @@ from harness_results.render.latex import to_latex
 from harness_results.render.markup import to_markdown
 from harness_results.render.parquet import write_parquet
 
-TO_TEXT: dict[str, Callable[[Sequence[Record]], str]] = {
+TO_TEXT: dict[str, Callable[..., str]] = {
     "markdown": to_markdown,
     "latex": to_latex,
-    "csv": to_csv,
     "json": to_json,
     "jsonl": partial(to_json, format_="jsonl"),
 }
 
 
-def write_report(records: Sequence[Record], format_: str, output: Path | None) -> None:
+def write_report(
+    records: Sequence[Record], format_: str, output: Path | None, *, per_seed: bool
+) -> None:
     """Write the records to a file, or to stdout if the format is text.
+
+    CSV and Parquet, for other programs, always have a row for each trial.
 
     Raises:
         UsageError: the file cannot be written.
@@ -36,11 +39,14 @@ def write_report(records: Sequence[Record], format_: str, output: Path | None) -
             raise click.UsageError(PARQUET_NEEDS_FILE)
         with written(output, binary=True) as file:
             write_parquet((record.columns() for record in records), file, COLUMNS)
+    elif format_ == "csv":
+        with written(output) as file:
+            file.write(to_csv(records))
     elif format_ != "table":
         with written(output) as file:
-            file.write(TO_TEXT[format_](records))
+            file.write(TO_TEXT[format_](records, per_seed=per_seed))
     elif output is None or str(output) == "-":
-        print_results(records, stdout_console())
+        print_results(records, stdout_console(), per_seed=per_seed)
     else:
         with written(output) as file:
-            print_results(records, file_console(file))
+            print_results(records, file_console(file), per_seed=per_seed)

@@ -17,9 +17,14 @@ from harness_results.text.json_text import JSON_FORMATS
 @click.argument("new")
 @store_option
 @click.option(
+    "--losses",
+    is_flag=True,
+    help="Which learns better: validation losses, in pairs of equal seeds.",
+)
+@click.option(
     "--by",
     metavar="AXIS",
-    help="Compare two values of a field of the trials: python, backend, dtype, ...",
+    help="Compare two values of a field of the trials: python, backend, cell, ...",
 )
 @run_option("With --by: within this run", "last")
 @click.option(
@@ -46,9 +51,12 @@ def command(base: str, new: str, **options: Any) -> int:
     """Compare BASE with NEW: two stores, runs of a store, or engines or interpreters of one run.
 
     A side is a store (PATH, its last run; PATH@3, run 3; PATH@all), a run of --store (3, last,
-    last~1), an engine (numpy, torch:fused), or, with --by, any value of that field. Exit: 4 on a
-    regression, 5 if nothing compares.
+    last~1), an engine (numpy, torch:fused), with --losses also a cell, or, with --by, any value of
+    that field. Speeds are compared by launches, losses by seeds. Exit: 4 on a regression, 5 if
+    nothing compares.
     """
     from harness.cli.work.compare import compare_sides
+    from harness.cli.work.compare_losses import compare_loss_sides
 
-    return compare_sides(base, new, options)
+    work = compare_loss_sides if options["losses"] else compare_sides
+    return work(base, new, options)

@@ -8,7 +8,7 @@ from typing import Any
 import rich_click as click
 
 from harness.cli.options.axes import run_option
-from harness.cli.options.common import format_option, output_option
+from harness.cli.options.common import format_option, output_option, per_seed_option
 from harness.cli.options.filters import filter_options
 from harness.cli.output.formats import FORMATS
 
@@ -26,6 +26,7 @@ def _refuse_store(_ctx: click.Context, _param: click.Parameter, value: str | Non
 @format_option(*FORMATS)
 @output_option()
 @run_option("Only the launches of this run", "all, latest")
+@per_seed_option
 @click.option(
     "--relative",
     metavar="ENGINE",

@@ -13,6 +13,7 @@ import rich_click as click
 from harness.cli import streams
 from harness.cli.main import INTERRUPTED, NOT_OK, OK
 from harness.cli.options.axes import axis_options, given_axes, store_option
+from harness.cli.options.common import per_seed_option
 from harness.cli.options.run_options import run_options
 from harness.cli.options.tables import ASKED, further_table
 from harness.cli.options.types import CommaList, task_settings
@@ -46,6 +47,7 @@ CONFIRM_ABOVE = 1000
     default="table",
     help="What to print.",
 )
+@per_seed_option
 @click.option(
     "--tables",
     type=CommaList("TABLE,...", further_table),
@@ -89,7 +91,8 @@ def command(
         approve=None if options["yes"] else _confirm,
         signals=stopping_on_signals,
     )
-    render(outcome.records, options["format_"], store=store, tables=options["tables"])
+    per_seed, tables = options["per_seed"], options["tables"]
+    render(outcome.records, options["format_"], store=store, tables=tables, per_seed=per_seed)
     if outcome.interrupted:
         return INTERRUPTED
     failed = outcome.error or any(record.status != "ok" for record in outcome.records)
@@ -121,13 +124,15 @@ def _dry_run(work_plan: WorkPlan, store: str, format_: str) -> int:
     return OK
 
 
-def render(records: list[Record], format_: str, *, store: str, tables: Sequence[str]) -> None:
-    """Print results on stdout: an object per trial, or text, tables and what to type next."""
+def render(
+    records: list[Record], format_: str, *, store: str, tables: Sequence[str], per_seed: bool
+) -> None:
+    """Print results on stdout: objects, or text, tables and what to type next."""
     if format_ in JSON_FORMATS:
         from harness_results.render.flat import to_json
 
-        sys.stdout.write(to_json(records, format_))
+        sys.stdout.write(to_json(records, format_, per_seed=per_seed))
     elif records:
         from harness.cli.output.run import print_run
 
-        print_run(records, store, tables)
+        print_run(records, store, tables, per_seed=per_seed)

@@ -33,21 +33,24 @@ def report(stores: Sequence[str], options: Mapping[str, Any]) -> int:
     stores = tuple(dict.fromkeys(stores or (default_store(),)))
     run, format_, output = options["run"], options["format_"], options["output"]
     relative, chart, title = (options[name] for name in ("relative", "chart", "title"))
+    per_seed = options["per_seed"]
     if options["serve"] or options["port"]:
         check_alone(serve=options["serve"])
         read = partial(_records, run=run, with_curves=True)
-        return serve_report(stores, read, partial(chosen, options=options), options["port"], title)
+        choose = partial(chosen, options=options)
+        return serve_report(stores, read, choose, options["port"], title, per_seed=per_seed)
     is_picture = check_picture(chart, format_, output, relative)
     is_page = check_page(format_, output, title) and relative is None
     records = _chosen_records(stores, run, options, with_curves=is_picture or is_page)
     if is_picture:
-        write_picture(records, str(chart), format_, output)
+        write_picture(records, str(chart), format_, output, per_seed=per_seed)
     elif is_page:
-        write_page(records, stores, output, title, units_of(records, stores))
+        units = units_of(records, stores)
+        write_page(records, stores, output, title, units, per_seed=per_seed)
     elif relative is not None:
-        write_text(_relative(records, relative, format_), output)
+        write_text(_relative(records, relative, format_, per_seed=per_seed), output)
     else:
-        write_report(records, format_, output)
+        write_report(records, format_, output, per_seed=per_seed)
     return OK
 
 
@@ -74,10 +77,10 @@ def _records(location: str, run: str | None, *, with_curves: bool) -> list[Recor
         return with_floors(of_each_environment(map(store.launches, runs)), store)
 
 
-def _relative(records: list[Record], base: str, format_: str) -> str:
+def _relative(records: list[Record], base: str, format_: str, *, per_seed: bool) -> str:
     if format_ not in {"table", "markdown", "latex"}:
         raise click.UsageError("--relative is a table: choose --format table, markdown or latex")
-    tables = relative_report(records, base)
+    tables = relative_report(records, base, per_seed=per_seed)
     if format_ == "markdown":
         return markdown_of(tables)
     if format_ == "latex":

@@ -38,13 +38,16 @@ def serve_report(
     choose: Callable[[list[Record]], list[Record]],
     port: int | None,
     title: str | None,
+    *,
+    per_seed: bool,
 ) -> int:
     """Serve the page of the chosen records, built again when a store has changed."""
     names = names_of(stores)
 
     def build(digest: str) -> str:
         records = latest(record for store in stores for record in read(store))
-        return live_page(choose(records) if records else records, names, digest, title)
+        shown = choose(records) if records else records
+        return live_page(shown, names, digest, title, per_seed=per_seed)
 
     watched = Watched(lambda: digest_of(stores), build)
     watched.page()  # errors appear here, not in a browser

@@ -259,6 +259,12 @@ TABLE = (
         "`accuracy`, `extra`, `loss_baseline` on the very batches of the set, `loss_ratio`, "
         "`solved`, `standard_error_validation` and `tokens_validation`",
     ),
+    Column(
+        "seconds_to_solve", "reading", float,
+        "`steps_to_solve` times `step_seconds_median`: training alone, without compiling and "
+        "evaluations",
+        unit="s",
+    ),
 )  # fmt: skip
 
 FIGURES = tuple(

@@ -92,6 +92,7 @@ class Record:
             "evaluation_sets": json.dumps(finite(sets)) if isinstance(sets, list) else None,
             "gradient_horizon_step": self.horizon_step(),
             "gradient_exploding": self.exploding(),
+            "seconds_to_solve": self.seconds_to_solve(),
         }
 
     @property
@@ -115,6 +116,16 @@ class Record:
         if isinstance(step, int):
             return step
         return self.trial.steps if self.status == "ok" else 0  # older records do not say it
+
+    def training_seconds(self) -> float | None:
+        """Return the seconds of all steps, without compiling; None if it did not end well."""
+        of_step = finite(self.figures.get("step_seconds_median"))
+        return None if of_step is None or self.status != "ok" else self.trial.steps * float(of_step)
+
+    def seconds_to_solve(self) -> float | None:
+        """Return the seconds of the steps until the task was solved; None if it was not."""
+        steps, seconds = finite(self.figures.get("steps_to_solve")), self.training_seconds()
+        return None if steps is None or seconds is None else seconds * steps / self.trial.steps
 
     def to_json(self) -> dict[str, Any]:
         """Return everything as JSON-able values; not-finite numbers become None."""

@@ -35,13 +35,16 @@ def all_charts() -> dict[str, Chart]:
     return CHARTS
 
 
-def chart_of(records: Iterable[Record], name: str, scheme: str = "light") -> alt.FacetChart:
+def chart_of(
+    records: Iterable[Record], name: str, scheme: str = "light", *, per_seed: bool = False
+) -> alt.FacetChart:
     """Return one chart of these records, with title and theme.
 
     Args:
         records: one per trial, with curves.
         name: the name of the chart.
         scheme: ``light`` or ``dark``.
+        per_seed: a line for each seed, instead of the median over seeds with a band.
 
     Raises:
         UnavailableError: altair is not installed.
@@ -57,8 +60,9 @@ def chart_of(records: Iterable[Record], name: str, scheme: str = "light") -> alt
 
     from harness_results.charts import marks
     from harness_results.charts.series import labelled
+    from harness_results.study.seeds.summary import over_seeds
 
-    entries = labelled(list(records))
+    entries = labelled(list(records) if per_seed else over_seeds(records))
     rows = chart.rows(entries)
     if not rows.values:
         raise UsageError(_no_data(chart, entries))

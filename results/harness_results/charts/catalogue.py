@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import altair as alt
 
+from harness_results.charts.bands import has_bands
 from harness_results.charts.data import Rows
 from harness_results.charts.flow import draw_gradient_flow, gradient_flow
 from harness_results.charts.gradients import draw_horizon, draw_norm, horizon, norm
@@ -23,6 +24,7 @@ from harness_results.charts.speed import (
     throughput,
 )
 from harness_results.study.findings import HORIZON, UNNAMED
+from harness_results.study.seeds.statistics import MOST_IN_RANGE
 from harness_results.study.tables.notes import KINDS
 from harness_results.study.verdicts.statistics import FEWEST
 
@@ -40,6 +42,7 @@ class Chart:
         needs: what a record needs to be drawn, after the words "no trial ...".
         rows: the rows of records with their labels; empty if no record has what it needs.
         draw: the specification of such rows: one dataset named ``rows``, no title and no theme.
+        key_over_seeds: the key of rows of several seeds; "": the same.
     """
 
     name: str
@@ -50,12 +53,15 @@ class Chart:
     needs: str
     rows: Callable[[Sequence[Labelled]], Rows]
     draw: Callable[[Rows], alt.FacetChart]
+    key_over_seeds: str = ""
 
     def key_of(self, rows: Rows) -> str:
         """Return the key, with the name of the baseline if these rows have one."""
-        return self.key.replace(UNNAMED, rows.baseline)
+        key = self.key_over_seeds if self.key_over_seeds and has_bands(rows) else self.key
+        return key.replace(UNNAMED, rows.baseline)
 
 
+MEDIAN = f"median over seeds · band: range of up to {MOST_IN_RANGE} seeds, else quartiles"
 _ALL = (
     Chart(
         name="loss",
@@ -70,6 +76,7 @@ _ALL = (
         needs="ended ok with a validation loss",
         rows=loss,
         draw=draw_loss,
+        key_over_seeds=f"{MEDIAN} · filled: all solved · dashed: baseline · dotted: floor",
     ),
     Chart(
         name="loss-curves",
@@ -83,6 +90,7 @@ _ALL = (
         needs="has a loss curve",
         rows=loss_curves,
         draw=draw_loss_curves,
+        key_over_seeds=f"{MEDIAN} · line: training · points: validation · dashed: baseline",
     ),
     Chart(
         name="lengths",
@@ -156,6 +164,8 @@ _ALL = (
         needs="has a gradient flow",
         rows=gradient_flow,
         draw=draw_gradient_flow,
+        key_over_seeds=f"{MEDIAN} · thin: by one state · dashed: {HORIZON}, the horizon · "
+        "dotted: theory",
     ),
     Chart(
         name="gradient-horizon",
@@ -170,6 +180,8 @@ _ALL = (
         needs="ended ok with a gradient horizon",
         rows=horizon,
         draw=draw_horizon,
+        key_over_seeds=f"{MEDIAN} · filled: fell below {HORIZON} · hollow: did not · dashed: T/2, "
+        "vanishing below it · dotted: T",
     ),
     Chart(
         name="gradient-norm",
@@ -182,6 +194,7 @@ _ALL = (
         needs="has a curve of gradient norms",
         rows=norm,
         draw=draw_norm,
+        key_over_seeds="median over seeds, smallest and largest of all · dashed: clip_norm",
     ),
     Chart(
         name="memory",

@@ -32,8 +32,8 @@ class Rows:
             (or None), ``network``, ``series`` (the number of its line), ``scale`` (rows of equal
             ``scale`` share the range of their vertical axis: those of a task, but trials that did
             not end well have their own), ``panel``, ``order`` (of the panel), and ``level``: 1 for
-            the panels to draw first. A reference, such as a
-            baseline, has no engine, and may have no cell: None.
+            the panels to draw first. A row of several seeds has their number, ``seeds``. A
+            reference, such as a baseline, has no engine, and may have no cell: None.
         engines: every engine of the records, drawn or not. An engine looks the same in every chart.
         cells: every cell, likewise.
         note: what was left out; None if nothing was.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import median
 from typing import Any, NamedTuple
 
 import altair as alt
@@ -23,6 +24,8 @@ from harness_results.charts.marks import (
 from harness_results.charts.panels import Panel
 from harness_results.charts.series import Labelled, reference_row, rows_of
 from harness_results.study.curves import series
+from harness_results.study.seeds.statistics import spread
+from harness_results.study.seeds.summary import outcomes_of
 from harness_results.study.theory import decay_at_start
 from harness_results.text.format import as_mapping
 from harness_results.text.thinning import evenly_chosen
@@ -59,9 +62,12 @@ class Curve(NamedTuple):
 
     def flow(self) -> Flow | None:
         """Return the flow, read from the record anew; None if it has no unit."""
-        content = as_mapping(_flows(self.entry.record).get(self.moment))
-        unit = _unit(content)
-        return None if unit is None else _flow(content, unit)
+        flows = []
+        for seed in outcomes_of(self.entry.record):
+            content = as_mapping(_flows(seed).get(self.moment))
+            unit = _unit(content)
+            flows += [] if unit is None else [_flow(content, unit)]
+        return _over_seeds(flows) if len(flows) > 1 else next(iter(flows), None)
 
     @property
     def panel(self) -> Panel:
@@ -142,13 +148,44 @@ def _flow(content: Mapping[str, Any], unit: float) -> Flow:
     lags, *norms = (series(content.get(name)) for name in SERIES)
     complete = [norm if len(norm) == len(lags) else [None] * len(lags) for norm in norms]
     points = [
-        (lag, median, low, high)
-        for lag, median, low, high in zip(lags, *complete, strict=True)
+        (lag, middle, low, high)
+        for lag, middle, low, high in zip(lags, *complete, strict=True)
         if lag is not None and lag >= 0
     ]
     return Flow(
         points, unit, series([content.get("decay")])[0], _states(content.get("states"), lags)
     )
+
+
+def _over_seeds(flows: Sequence[Flow]) -> Flow:
+    """Return the median of the flows of several seeds, and their range or quartiles."""
+    unit = median(flow.unit for flow in flows)
+    norms = [[(lag, middle) for lag, middle, *_ in flow.points] for flow in flows]
+    points: list[Point] = []
+    for lag, shares in _shares_by_lag(norms, flows).items():
+        low, high = spread(shares)
+        points.append((lag, unit * median(shares), unit * low, unit * high))
+    states = {}
+    for name in flows[0].states:
+        shares_by_lag = _shares_by_lag([flow.states.get(name, ()) for flow in flows], flows)
+        states[name] = [(lag, unit * median(shares)) for lag, shares in shares_by_lag.items()]
+    decays = [flow.decay for flow in flows if flow.decay is not None]
+    return Flow(points, unit, median(decays) if decays else None, states)
+
+
+def _shares_by_lag(
+    norms: Sequence[Sequence[tuple[float, float | None]]], flows: Sequence[Flow]
+) -> dict[float, list[float]]:
+    """Return, for each lag of the first seed, the share of each seed's own norm at lag 0."""
+    of_seeds = [dict(points) for points in norms]
+    shares: dict[float, list[float]] = {}
+    for lag in of_seeds[0]:
+        values = [
+            _share(points.get(lag), flow.unit) for points, flow in zip(of_seeds, flows, strict=True)
+        ]
+        finite_shares = [value for value in values if value is not None]
+        shares |= {lag: finite_shares} if finite_shares else {}
+    return shares
 
 
 def _states(
@@ -168,10 +205,10 @@ def _states(
 def _rows(curve: Curve, flow: Flow, points: int) -> Iterator[dict[str, Any]]:
     """Yield the rows of one curve; the median at lag 0 is the unit of all its series."""
     common = {**curve.entry.common, "panel": curve.panel}
-    for lag, median, *quartiles in evenly_chosen(list(_shares(flow)), points):
+    for lag, middle, *quartiles in evenly_chosen(list(_shares(flow)), points):
         low, high = (None if share is None else short(max(share, SMALLEST)) for share in quartiles)
-        row = {**common, "part": "flow", "lag": lag, "y": short(median), "low": low, "high": high}
-        yield row | {"norm": short(median * flow.unit), "decay": flow.decay}
+        row = {**common, "part": "flow", "lag": lag, "y": short(middle), "low": low, "high": high}
+        yield row | {"norm": short(middle * flow.unit), "decay": flow.decay}
     for name, norms in flow.states.items():
         shares = ((lag, _share(norm, flow.unit) or 0.0) for lag, norm in norms)
         visible = [(lag, share) for lag, share in shares if share >= SMALLEST]
@@ -181,9 +218,9 @@ def _rows(curve: Curve, flow: Flow, points: int) -> Iterator[dict[str, Any]]:
 
 def _shares(flow: Flow) -> Iterator[tuple[float, float, float | None, float | None]]:
     for lag, *norms in flow.points:
-        median, low, high = (_share(norm, flow.unit) for norm in norms)
-        if median is not None and median >= SMALLEST:
-            yield lag, median, low, high
+        middle, low, high = (_share(norm, flow.unit) for norm in norms)
+        if middle is not None and middle >= SMALLEST:
+            yield lag, middle, low, high
 
 
 def _share(norm: float | None, unit: float) -> float | None:

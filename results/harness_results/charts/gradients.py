@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from statistics import median
 from typing import Any
 
 import altair as alt
 
+from harness_results.charts.bands import over_seeds
 from harness_results.charts.data import Rows, buckets, ends
 from harness_results.charts.learning import STEP
 from harness_results.charts.marks import (
     Looks,
     against_length,
+    bands_against_length,
     length_axis,
     logarithmic,
     panels,
@@ -33,6 +35,7 @@ from harness_results.charts.series import (
 )
 from harness_results.study.curves import series
 from harness_results.study.findings import VANISHING_FRACTION, is_censored, is_exploding
+from harness_results.study.seeds.summary import outcomes_of
 
 BOUNDS = {"whole": (1.0, "T"), "half": (VANISHING_FRACTION, "T/2")}
 
@@ -54,9 +57,11 @@ def draw_horizon(rows: Rows) -> alt.FacetChart:
     tips += [alt.Tooltip("mark:N", title="beyond"), alt.Tooltip("exploding:N", title="exploding")]
     exploding = part("measured").transform_filter("datum.exploding !== null")
     arrows = exploding.mark_text(dy=-12, fontWeight="bold")
+    low = logarithmic("horizon, time steps", form=".4~g", field="low")
     layers = [
         *reference("whole", x, y),
         *reference("half", x, y),
+        *bands_against_length(rows, look, x, low),
         *against_length(rows, look, y, tips, filled="datum.mark == null"),
         arrows.encode(x=x, y=y, text="exploding:N", **look.colour),
     ]
@@ -85,8 +90,10 @@ def draw_norm(rows: Rows) -> alt.FacetChart:
 
 
 def _horizon(entry: Labelled) -> dict[str, Any]:
+    horizons = [value for value in entry.of_seeds("gradient_horizon") if value is not None]
     return {
         **entry.common,
+        **over_seeds(horizons),
         "part": "measured",
         "panel": Panel(entry.by_task),
         "y": entry.figure("gradient_horizon"),
@@ -109,13 +116,29 @@ def _bounds(entries: Sequence[Labelled]) -> Iterator[dict[str, Any]]:
 
 
 def _norms(entry: Labelled, most: int) -> Iterator[dict[str, Any]]:
-    values = series(entry.record.curves.get("gradient_norm"))
-    curves = [buckets(values, most, reduce) for reduce in (median, min, max)]
-    for step, middle, low, high in zip(ends(len(values), most), *curves, strict=True):
+    """Yield the median of each bucket of steps, of several seeds the median of theirs."""
+    seeds = [series(seed.curves.get("gradient_norm")) for seed in outcomes_of(entry.record)]
+    longest = max(map(len, seeds))
+    whole = [[*curve, *[None] * (longest - len(curve))] for curve in seeds]
+    reduced = [
+        _over([buckets(curve, most, reduce) for curve in whole], reduce)
+        for reduce in (median, min, max)
+    ]
+    for step, middle, low, high in zip(ends(longest, most), *reduced, strict=True):
         if middle is not None and middle > 0:
             smallest = low if low is not None and low > 0 else None
             row = {**entry.common, "part": "norm", "panel": entry.panel_of_length}
             yield row | {"step": step, "y": middle, "low": smallest, "high": high}
+
+
+def _over(
+    curves: Sequence[Sequence[float | None]], reduce: Callable[[Sequence[float]], float]
+) -> list[float | None]:
+    """Return the curves of all seeds as one; a seed that diverged counts until then."""
+    values_by_step = [
+        [value for value in values if value is not None] for values in zip(*curves, strict=True)
+    ]
+    return [reduce(values) if values else None for values in values_by_step]
 
 
 def _clips(entries: Sequence[Labelled]) -> Iterator[dict[str, Any]]:

@@ -10,10 +10,12 @@ from typing import Any
 
 import altair as alt
 
+from harness_results.charts.bands import bands, over_seeds
 from harness_results.charts.data import Rows, buckets, ends
 from harness_results.charts.marks import (
     Looks,
     against_length,
+    bands_against_length,
     corner,
     length_axis,
     logarithmic,
@@ -34,6 +36,7 @@ from harness_results.charts.series import (
 )
 from harness_results.study.curves import evaluations, series
 from harness_results.study.findings import shared_baseline_name
+from harness_results.study.seeds.summary import outcomes_of
 from harness_results.study.study import Study
 from harness_results.study.tables.pivot import SOLVED
 
@@ -61,9 +64,11 @@ def draw_loss(rows: Rows) -> alt.FacetChart:
     y = logarithmic("validation loss", form=".4~g")
     tips = tooltips(("y", "validation loss"), ("ratio", f"x {rows.baseline}"))
     tips.append(alt.Tooltip("mark:N", title="solved"))
+    low = logarithmic("validation loss", form=".4~g", field="low")
     layers = [
         *reference("baseline", x, y),
         *reference("floor", x, y),
+        *bands_against_length(rows, look, x, low),
         *against_length(rows, look, y, tips, filled="datum.mark != null"),
         corner(part("words")),
     ]
@@ -86,8 +91,10 @@ def draw_loss_curves(rows: Rows) -> alt.FacetChart:
     tips = tooltips(("step", "step"), ("y", "loss"))
     lines = part("training").mark_line()
     dots = part("validation").mark_point(filled=True, size=40, opacity=1)
+    low = logarithmic("loss", form=".4~g", field="low")
     layers = [
         rule_across("baseline", y),
+        *bands(rows, part("training"), STEP, low, look.colour),
         lines.encode(x=STEP, y=y, tooltip=tips, **look.line),
         dots.encode(x=STEP, y=y, tooltip=tips, **look.point),
     ]
@@ -99,7 +106,7 @@ def _validation(entry: Labelled) -> dict[str, Any]:
         **entry.common,
         "part": "measured",
         "panel": Panel(entry.by_task),
-        "y": entry.figure("loss_validation"),
+        **over_seeds(entry.of_seeds("loss_validation")),
         "ratio": entry.figure("loss_ratio"),
         "mark": SOLVED if entry.record.figures.get("solved") else None,
     }
@@ -124,15 +131,23 @@ def _references(entries: Sequence[Labelled]) -> Iterator[dict[str, Any]]:
 
 
 def _training(entry: Labelled, most: int) -> Iterator[dict[str, Any]]:
-    values = series(entry.record.curves.get("loss"))
-    for step, value in zip(ends(len(values), most), buckets(values, most, fmean), strict=True):
-        if value is not None and value > 0:
-            yield {**_of_curve(entry, "training"), "step": step, "y": value}
+    curves = [series(seed.curves.get("loss")) for seed in outcomes_of(entry.record)]
+    longest = max(map(len, curves))  # a seed that diverged has a shorter curve
+    whole = [[*curve, *[None] * (longest - len(curve))] for curve in curves]
+    means = [buckets(curve, most, fmean) for curve in whole]
+    for step, *values in zip(ends(longest, most), *means, strict=True):
+        band = over_seeds(values)
+        if band["y"] is not None and min(band.values()) > 0:
+            yield {**_of_curve(entry, "training"), "step": step, **band}
 
 
 def _evaluations(entry: Labelled, most: int) -> Iterator[dict[str, Any]]:
-    losses = evaluations(entry.record.curves.get("evaluations"))
-    positive = [(step, value) for step, value in losses if value > 0]
+    curves = [
+        dict(evaluations(seed.curves.get("evaluations"))) for seed in outcomes_of(entry.record)
+    ]
+    steps = sorted({step for curve in curves for step in curve})
+    losses = [(step, over_seeds([curve.get(step) for curve in curves])["y"]) for step in steps]
+    positive = [(step, value) for step, value in losses if value is not None and value > 0]
     stride = max(1, -(-len(positive) // max(1, most // 4)))
     for step, value in [*positive[:-1:stride], *positive[-1:]]:
         yield {**_of_curve(entry, "validation"), "step": step, "y": value}

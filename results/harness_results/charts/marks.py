@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import altair as alt
 
+from harness_results.charts.bands import bands, has_bands
 from harness_results.charts.data import Rows
 from harness_results.charts.theme import NEUTRAL, Look, looks
 
@@ -140,6 +141,15 @@ def against_length(
         points.append(hollow.mark_point(size=45, opacity=1, strokeWidth=1.5))
     line = measured.mark_line().encode(x=x, y=y, **look.line)
     return [line, *(marks.encode(x=x, y=y, tooltip=tips, **look.point) for marks in points)]
+
+
+def bands_against_length(rows: Rows, look: Looks, x: alt.X, low: alt.Y) -> list[alt.Chart]:
+    """Return the layers of a band over seeds, and of a line from end to end at each length."""
+    if not has_bands(rows):
+        return []
+    ends = part("measured").transform_filter("isValid(datum.low)").mark_rule(strokeWidth=1)
+    line = ends.encode(x=x, y=low, y2="high:Q", **look.colour)
+    return [*bands(rows, part("measured"), x, low, look.colour), line]
 
 
 def margins(rows: Rows, y: alt.Y) -> alt.Chart:

@@ -11,6 +11,7 @@ from harness_results.charts.data import MOST_PANELS, Rows, thin_curves, thin_lin
 from harness_results.charts.panels import Group, Panel, panel_columns
 from harness_results.study.curves import has_values
 from harness_results.study.networks import SAME
+from harness_results.study.seeds.summary import members_of, outcomes_of
 from harness_results.study.study import Study, studies
 from harness_results.text.format import one_line
 
@@ -38,6 +39,7 @@ class Labelled:
     def common(self) -> dict[str, Any]:
         """What every row of this record holds, for filters and tooltips."""
         trial = self.record.trial
+        seeds = len(members_of(self.record))
         return {
             "task": trial.task,
             "cell": trial.cell,
@@ -47,6 +49,7 @@ class Labelled:
             "network": self.network,
             "series": self.series,
             "scale": trial.task if self.record.status == "ok" else f"{trial.task} {self.series}",
+            **({"seeds": seeds} if seeds > 1 else {}),
         }
 
     @property
@@ -68,6 +71,14 @@ class Labelled:
         """Return a figure as a Python number; None if it is unknown or not finite."""
         value = finite(self.record.figures.get(name))
         return None if value is None else float(value)
+
+    def of_seeds(self, name: str) -> list[float | None]:
+        """Return a figure of each seed; None if it is unknown, or the trial did not end ok."""
+        values = [
+            finite(seed.figures.get(name)) if seed.status == "ok" else None
+            for seed in outcomes_of(self.record)
+        ]
+        return [None if value is None else float(value) for value in values]
 
     def has(self, curve: str, figure: str) -> bool:
         """Say whether the record has this curve, by its name and by a figure that comes from it."""
@@ -105,6 +116,7 @@ def reference_row(entry: Labelled, name: str, panel: Panel, colours: str) -> dic
         colours: what the colours of the chart are; with ``cell`` it belongs to no cell either.
     """
     row = {**entry.common, "backend": None, "engine": None, "scale": entry.record.trial.task}
+    row.pop("seeds", None)
     if colours == "cell":
         row["cell"] = None
     return {**row, "network": name, "series": -1, "part": name, "panel": panel}

@@ -66,6 +66,16 @@ def values_of(axis: str, base: str, new: str, store: str, run: str) -> tuple[Sid
     return left, right
 
 
+def names_cells(names: Sequence[str], store: str, run: str) -> bool:
+    """Say whether any of these names is a cell of a run.
+
+    Raises:
+        UsageError: there is no such run.
+    """
+    records, _ = _launches(store, run)
+    return not {record.trial.cell for record in records}.isdisjoint(names)
+
+
 def floors_of(base: Side, new: Side) -> dict[str, Floor]:
     """Return the noise floors of the most frequent environment of the base's records."""
     counts = Counter(r.environment_id for r in base.records if r.environment_id is not None)

@@ -1,23 +1,19 @@
-"""A comparison as a terminal table, Markdown or JSON lines."""
+"""A comparison of speeds as a table or JSON lines."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from rich.cells import cell_len
-from rich.console import Console, ConsoleOptions, RenderResult
-from rich.text import Text
-
 from harness.contract.records.record import Record, finite
+from harness.contract.trial import Trial
 from harness_results.compare.comparison import Comparison, Row
+from harness_results.compare.table import VerdictTable
 from harness_results.study.findings import is_of_earlier_rules
 from harness_results.study.verdicts.statistics import FAMILY
 from harness_results.study.versions import in_words
-from harness_results.text.format import UNKNOWN, number, one_line, quantity, to_ascii
-from harness_results.text.lines import GAP, left, plain_text
+from harness_results.text.format import UNKNOWN, number, one_line, quantity
 
 AT_ONCE = (
     "launches disturbed each other: base was measured with --jobs {}, new with --jobs {}; "
@@ -56,24 +52,27 @@ READING = (
 )
 
 
-def names(comparison: Comparison, axis: str | None = None) -> list[str]:
-    """Return a name for each row: task, cell, length, engine and whatever else differs.
+def names(
+    trials: Sequence[Trial], axis: str | None = None, *, over_seeds: bool = False
+) -> list[str]:
+    """Return a name for each trial: task, cell, length, engine and whatever else differs.
 
     Args:
-        comparison: the rows to be named.
+        trials: to be named.
         axis: the field in which the two sides differ; names leave it out.
+        over_seeds: whether each trial stands for all seeds.
     """
-    contents = [row.trial.content() | row.trial.task_options for row in comparison.rows]
+    contents = [trial.content() | trial.task_options for trial in trials]
     usual = {"task", "cell", "length", "backend", "variant", "task_options", "python", axis}
+    usual |= {"seed"} if over_seeds else set()
     keys = dict.fromkeys(key for content in contents for key in content if key not in usual)
     varying = [
         key for key in keys if len({json.dumps(content.get(key)) for content in contents}) > 1
     ]
-    return [_name(row, varying, axis) for row in comparison.rows]
+    return [_name(trial, varying, axis) for trial in trials]
 
 
-def _name(row: Row, varying: list[str], axis: str | None) -> str:
-    trial = row.trial
+def _name(trial: Trial, varying: list[str], axis: str | None) -> str:
     content = trial.content() | trial.task_options
     engine = trial.backend if axis == "variant" else trial.engine
     texts = {"task": trial.task, "cell": trial.cell, "length": f"T={trial.length}"}
@@ -84,68 +83,17 @@ def _name(row: Row, varying: list[str], axis: str | None) -> str:
     return one_line(" ".join(parts))
 
 
-def to_table(comparison: Comparison, axis: str | None = None) -> ComparisonTable:
-    """Return the table with the notes below it."""
-    return ComparisonTable(comparison, axis)
-
-
-@dataclass(frozen=True)
-class ComparisonTable:
-    """A table for the console: a trial on one line, or on two if that is too wide."""
-
-    comparison: Comparison
-    axis: str | None = None
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        clean = to_ascii if options.ascii_only else str
-        named = zip(names(self.comparison, self.axis), self.comparison.rows, strict=True)
-        texts = [tuple(map(clean, (name, *_cells(row)))) for name, row in named]
-        styles = [STYLES.get(row.verdict, "") for row in self.comparison.rows]
-        widths = [max(map(cell_len, column)) for column in zip(HEADINGS, *texts, strict=True)]
-        is_wide = sum(widths) + len(GAP) * (len(widths) - 1) > options.max_width
-        layout = _narrow if is_wide else _wide
-        yield from layout(HEADINGS, widths, ("bold", "bold"))
-        for cells, style in zip(texts, styles, strict=True):
-            yield from layout(cells, widths, ("", style))
-        yield Text("")
-        yield from (Text(clean(line)) for line in _lines(self.comparison, self.axis))
-        yield Text(clean(READING), style="dim")
-
-
-def _wide(cells: Sequence[str], widths: Sequence[int], styles: tuple[str, str]) -> Iterator[Text]:
-    """Yield one line: the trial, the figures, the verdict."""
-    name, *figures, verdict = cells
-    texts = f"{left(name, widths[0])}{GAP}{_figures(figures, widths[1:-1])}"
-    yield Text.assemble((texts, styles[0]), GAP, (verdict, styles[1]))
-
-
-def _narrow(cells: Sequence[str], widths: Sequence[int], styles: tuple[str, str]) -> Iterator[Text]:
-    """Yield two lines: the trial with its verdict, and the figures below."""
-    name, *figures, verdict = cells
-    yield Text.assemble((name, styles[0]), GAP, (verdict, styles[1]))
-    yield Text.assemble(GAP, (_figures(figures, widths[1:-1]), styles[0]))
-
-
-def _figures(cells: Sequence[str], widths: Sequence[int]) -> str:
-    return GAP.join(
-        " " * (width - cell_len(cell)) + cell for cell, width in zip(cells, widths, strict=True)
+def to_table(comparison: Comparison, axis: str | None = None) -> VerdictTable:
+    """Return the table, with lines below it; names leave out the field ``axis``."""
+    rows = comparison.rows
+    named = zip(names([row.trial for row in rows], axis), rows, strict=True)
+    return VerdictTable(
+        HEADINGS,
+        [(name, *_cells(row)) for name, row in named],
+        [STYLES.get(row.verdict, "") for row in rows],
+        list(_lines(comparison, axis)),
+        READING,
     )
-
-
-def plain(comparison: Comparison, axis: str | None = None, width: int = 120) -> str:
-    """Return the table as text without colours."""
-    return plain_text(to_table(comparison, axis), width)
-
-
-def to_markdown(comparison: Comparison, axis: str | None = None) -> str:
-    """Return a Markdown table and the lines below it."""
-    rows = [HEADINGS, ("---",) * len(HEADINGS)]
-    for name, row in zip(names(comparison, axis), comparison.rows, strict=True):
-        rows.append((name, *_cells(row)))
-    table = ""
-    for cells in rows:
-        table += "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |\n"
-    return f"{table}\n" + "".join(f"- {line}\n" for line in _lines(comparison, axis))
 
 
 def json_rows(comparison: Comparison) -> list[Any]:
@@ -220,13 +168,19 @@ def _lines(comparison: Comparison, axis: str | None) -> Iterator[str]:
         yield HOLM.format(comparison.tests)
     if comparison.versions:
         yield f"versions: {' · '.join(in_words(comparison.sides, comparison.versions))}"
-    trials_by_remark: dict[str, list[str]] = {}
-    for name, row in zip(names(comparison, axis), comparison.rows, strict=True):
-        for remark in _remarks(row):
-            trials_by_remark.setdefault(remark, []).append(name)
-    for remark, trials in trials_by_remark.items():
-        more = f"; and {len(trials) - MOST_NAMED} more" if len(trials) > MOST_NAMED else ""
-        yield f"{remark} [{'; '.join(trials[:MOST_NAMED])}{more}]"
+    named = names([row.trial for row in comparison.rows], axis)
+    yield from by_remark(named, map(_remarks, comparison.rows))
+
+
+def by_remark(named: Iterable[str], remarks: Iterable[Iterable[str]]) -> Iterator[str]:
+    """Yield each remark once, with the names of its rows."""
+    names_of: dict[str, list[str]] = {}
+    for name, of_row in zip(named, remarks, strict=True):
+        for remark in of_row:
+            names_of.setdefault(remark, []).append(name)
+    for remark, rows in names_of.items():
+        more = f"; and {len(rows) - MOST_NAMED} more" if len(rows) > MOST_NAMED else ""
+        yield f"{remark} [{'; '.join(rows[:MOST_NAMED])}{more}]"
 
 
 def _remarks(row: Row) -> Iterator[str]:

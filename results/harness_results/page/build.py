@@ -37,6 +37,8 @@ def page(
     title: str | None = None,
     units: Units | None = None,
     stores: str = "",
+    *,
+    per_seed: bool = False,
 ) -> str:
     """Return the page of these records, one per trial and with their curves.
 
@@ -45,6 +47,7 @@ def page(
         title: any text; None names cells, tasks and lengths.
         units: what hidden units respond to, if it is known.
         stores: the names of the stores that the records come from; "" says nothing about them.
+        per_seed: rows and lines for each seed, instead of medians over seeds.
 
     Raises:
         UnavailableError: jinja2, altair or vl-convert is not installed.
@@ -73,7 +76,7 @@ def page(
         units=_units(environment, units),
         vega=vega,
         script=_inline("\n".join(map(_file, SCRIPTS))),
-        **_content(list(records), title),
+        **_content(list(records), title, per_seed=per_seed),
     )
 
 
@@ -87,27 +90,29 @@ def _units(environment: Any, units: Units | None) -> Any:
     return Markup(template.render(units=units, unit_columns=COLUMNS))  # noqa: S704
 
 
-def _content(records: list[Record], title: str | None) -> dict[str, Any]:
+def _content(records: list[Record], title: str | None, *, per_seed: bool) -> dict[str, Any]:
     from harness_results.page.content import reading, tables
     from harness_results.page.environments import environments, measured_between, warnings
     from harness_results.page.failures import MOST, failures
     from harness_results.page.figures import figures, schemes
     from harness_results.page.headline import contents, headline, title_of
     from harness_results.study.samples import texts, texts_over_training, worth_showing
+    from harness_results.study.seeds.summary import over_seeds
     from harness_results.study.study import studies
     from harness_results.study.tables.notes import LEGEND
     from harness_results.study.verdicts.fastest import contests
 
-    tasks = studies(records)
+    rows = records if per_seed else over_seeds(records)
+    tasks = studies(rows)
     of_tasks = contests(tasks)
-    charts, failed, samples = figures(records, tasks), failures(records), worth_showing(records)
-    all_tables = tables(records, tasks, of_tasks)
+    charts, failed, samples = figures(rows, tasks), failures(records), worth_showing(records)
+    all_tables = tables(rows, tasks, of_tasks)
     return {
         "title": one_line(title or title_of(records)),
         "contents": contents(records),
         "measured": measured_between(records),
         "warnings": warnings(records),
-        "headline": headline(records, tasks, of_tasks),
+        "headline": headline(rows, tasks, of_tasks),
         "axes": _axes(records),
         "figures": charts.drawn,
         "missing": charts.missing,
@@ -120,7 +125,7 @@ def _content(records: list[Record], title: str | None) -> dict[str, Any]:
         "texts_over_training": texts_over_training,
         "samples_left_out": max(0, len(samples) - MOST_SAMPLES),
         "environments": environments(records),
-        "reading": reading(records),
+        "reading": reading(rows),
         "most_rows": MOST_ROWS,
         "data": {
             "tables": all_tables,

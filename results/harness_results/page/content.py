@@ -10,7 +10,7 @@ from harness.contract.records.record import Record, finite
 from harness_results.page.settings import Letters
 from harness_results.study.study import Study, studies
 from harness_results.study.tables import notes
-from harness_results.study.tables.pivot import MEASURED, CellText, Pivot, Row
+from harness_results.study.tables.pivot import CellText, Pivot, Row, value_of
 from harness_results.study.tables.sections import of_task
 from harness_results.study.verdicts.fastest import Contest, contests, winners
 from harness_results.text.grid import Grid
@@ -87,7 +87,9 @@ def _row(row: Row, pivot: Pivot, study: Study) -> dict[str, Any]:
         content["reference"] = True
     elif not pivot.minor:
         by_length = study.rows[row.labels]
-        content["values"] = [_values(by_length.get(length)) for length in pivot.lengths]
+        content["values"] = [
+            _values(by_length.get(length), pivot.measures) for length in pivot.lengths
+        ]
     return content
 
 
@@ -95,12 +97,12 @@ def _cell(cell: CellText) -> str | list[str]:
     return [cell.text, cell.style, cell.mark] if cell.style or cell.mark else cell.text
 
 
-def _values(record: Record | None) -> Sequence[float | None]:
-    """Return the figures of ``MEASURED``; () if nothing was measured."""
+def _values(record: Record | None, measures: Sequence[str]) -> Sequence[float | None]:
+    """Return the values of these columns; () if nothing was measured."""
     if record is None:
         return ()
-    figures = [finite(record.figures.get(column.name)) for column in MEASURED]
-    return [_short(value) if record.status == "ok" else None for value in figures]
+    values = [finite(value_of(record, measure)) for measure in measures]
+    return [_short(value) if record.status == "ok" else None for value in values]
 
 
 def _short(value: float | None) -> float | None:

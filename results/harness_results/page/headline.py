@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from harness.contract.records.record import Record
 from harness.contract.wording import counted
 from harness_results.page import fast, learns, reaches
+from harness_results.study.seeds.summary import each_seed
 from harness_results.study.study import Study, studies
 from harness_results.study.verdicts.fastest import Contest, contests
 from harness_results.text.format import one_line
@@ -62,7 +63,7 @@ def headline(
         of_tasks: the contests of each task, likewise.
     """
     like = [record for record in records if not _is_unlike(record)]
-    others = _others(records)
+    seeds, others = each_seed(like), _others(records)
     if tasks is None or of_tasks is None or len(like) < len(records):
         tasks = studies(like)
         of_tasks = contests(tasks)
@@ -80,7 +81,7 @@ def headline(
     if len(tasks) > MOST_TASKS:
         more = f"{counted(len(tasks) - MOST_TASKS, 'more task')}: see the tables."
     in_full = [
-        Answer(question, tuple(_sentences(tasks, answer)), more, f"{basis(like)}{others}")
+        Answer(question, tuple(_sentences(tasks, answer)), more, f"{basis(seeds)}{others}")
         for question, answer, basis in questions
     ]
     lines = (
@@ -117,7 +118,7 @@ def _by_task(
 
     A clause begins with the names of its tasks if there are several tasks.
     """
-    by_task = [list(clauses(study.records)) for study in tasks]
+    by_task = [list(clauses(study.trials)) for study in tasks]
     for turn in range(max(map(len, by_task), default=0)):
         names: dict[str, list[str]] = defaultdict(list)
         for study, of_task in zip(tasks, by_task, strict=True):
@@ -146,7 +147,7 @@ def _sentences(
     tasks: Sequence[Study], answer: Callable[[Sequence[Record]], str]
 ) -> Iterator[tuple[str, str]]:
     for study in tasks[:MOST_TASKS]:
-        yield one_line(study.task), f"{answer(study.records)}."
+        yield one_line(study.task), f"{answer(study.trials)}."
 
 
 def contents(records: Sequence[Record]) -> str:

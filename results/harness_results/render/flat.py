@@ -12,6 +12,7 @@ from harness.contract.records.record import Record
 from harness_results.store.database.schema import encode
 from harness_results.store.rows import Launch
 from harness_results.store.store import Store
+from harness_results.study.seeds.summary import SeedSummary, over_seeds
 from harness_results.study.versions import software
 from harness_results.text.format import safe
 from harness_results.text.json_text import Rows, json_parts, json_text
@@ -23,15 +24,23 @@ FLAT_COLUMNS = ("run_id", "launch", *COLUMNS, *CONTENTS)
 FORMULA_STARTS = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20", "\t", "\r", "\n")
 
 
-def to_json(records: Iterable[Record], format_: str = "json") -> str:
-    """Return one flat object per record: the columns, and the versions of the software.
+def to_json(records: Iterable[Record], format_: str = "json", *, per_seed: bool = False) -> str:
+    """Return one flat object per network or trial: its columns, and the versions of the software.
+
+    An object of several seeds has medians, and in ``over_seeds`` what they are medians of.
 
     Args:
-        records: in the order of the objects.
+        records: one per trial, in the order of the objects.
         format_: ``json``, one array; or ``jsonl``, an object per line.
+        per_seed: an object for each seed, instead of one for all seeds of a network.
     """
-    rows = (record.columns() | {"versions": software(record)} for record in records)
+    rows = map(_with_versions, records if per_seed else over_seeds(records))
     return json_text(rows, format_)
+
+
+def _with_versions(record: Record) -> dict[str, Any]:
+    seeds = {"over_seeds": record.seeds_to_json()} if isinstance(record, SeedSummary) else {}
+    return record.columns() | seeds | {"versions": software(record)}
 
 
 def to_csv(records: Iterable[Record]) -> str:

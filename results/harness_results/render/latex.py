@@ -11,6 +11,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 
 from harness.contract.records.record import Record
+from harness_results.study.tables.notes import FLAG
 from harness_results.study.tables.pivot import CellText, Pivot, Row
 from harness_results.study.tables.sections import Report, report
 from harness_results.text.format import one_line
@@ -43,9 +44,9 @@ Rows = Sequence[tuple[Sequence[str], Sequence[str]]]  # labels, and cells as LaT
 Block = tuple[Sequence[str], Groups, Rows]  # the names of the labels, the columns, the rows
 
 
-def to_latex(records: Iterable[Record]) -> str:
+def to_latex(records: Iterable[Record], *, per_seed: bool = False) -> str:
     """Return one table per task, with notes below it."""
-    return latex_of(report(list(records)))
+    return latex_of(report(list(records), per_seed=per_seed))
 
 
 def latex_of(content: Report) -> str:
@@ -94,7 +95,9 @@ def _floats(table: Pivot | Grid) -> Iterator[list[str]]:
     pages = list(_pages(_pivot_blocks(table) if isinstance(table, Pivot) else _grid_blocks(table)))
     for number, blocks in enumerate(pages, start=1):
         caption = escaped(f"{title} (continued)" if number > 1 else title)
-        yield [*_float(caption, table.axes, blocks, table.notes if number == len(pages) else ())]
+        # flags are for whoever measures, not for whoever reads a paper
+        notes = [note for note in table.notes if not note.startswith(f"{FLAG}: ")]
+        yield [*_float(caption, table.axes, blocks, notes if number == len(pages) else ())]
 
 
 def _float(

@@ -14,7 +14,7 @@ from rich.cells import cell_len
 from rich.text import Text
 
 from harness_results.render.shapes import ID, STACKED, id_lines, shapes
-from harness_results.study.tables.pivot import CellText, Pivot, Row
+from harness_results.study.tables.pivot import SHARE, SPREAD, CellText, Pivot, Row
 from harness_results.text.lines import (
     DIVIDER,
     GAP,
@@ -27,7 +27,7 @@ from harness_results.text.lines import (
 )
 
 BARS = "bars"  # the columns of bars over the lengths
-COLUMN_PRIORITY = ("loss", "tokens/s", ID, "horizon", BARS, "∇ norm")
+COLUMN_PRIORITY = ("loss", SHARE, SPREAD, "tokens/s", ID, "horizon", BARS, "∇ norm")
 TITLE = "over T "
 STYLES = {"": "", "good": "green", "warn": "yellow", "bad": "red", "dim": "dim", "best": "bold"}
 

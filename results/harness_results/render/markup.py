@@ -14,9 +14,9 @@ from harness_results.text.grid import Grid
 _MARKDOWN = re.compile(r"([\\`*_|\[\]<~&])")
 
 
-def to_markdown(records: Iterable[Record]) -> str:
+def to_markdown(records: Iterable[Record], *, per_seed: bool = False) -> str:
     """Return one markdown table per task, with notes below it."""
-    return markdown_of(report(list(records)))
+    return markdown_of(report(list(records), per_seed=per_seed))
 
 
 def markdown_of(content: Report) -> str:

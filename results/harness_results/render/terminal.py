@@ -12,7 +12,7 @@ from harness.contract.records.record import Record
 from harness_results.render.layout import BARS, Layout
 from harness_results.render.markup import html_of
 from harness_results.render.shortening import shortened
-from harness_results.study.tables.pivot import MEASURES, Pivot
+from harness_results.study.tables.pivot import MEASURES, SPREAD, Pivot
 from harness_results.study.tables.sections import Report, report, run_report
 from harness_results.study.tables.trends import NOTE
 from harness_results.text.format import to_ascii
@@ -47,14 +47,16 @@ class ReportTables:
         return html_of(self.report)
 
 
-def rich_table(records: Iterable[Record]) -> ReportTables:
+def rich_table(records: Iterable[Record], *, per_seed: bool = False) -> ReportTables:
     """Return the tables of these records, by task, with notes below each."""
-    return ReportTables(report(list(records)))
+    return ReportTables(report(list(records), per_seed=per_seed))
 
 
-def run_table(records: Iterable[Record], further: Collection[str]) -> ReportTables:
+def run_table(
+    records: Iterable[Record], further: Collection[str], *, per_seed: bool = False
+) -> ReportTables:
     """Return the tables that a run prints; see ``run_report``."""
-    return ReportTables(run_report(list(records), further))
+    return ReportTables(run_report(list(records), further, per_seed=per_seed))
 
 
 def plain_table(records: Iterable[Record], width: int = WIDTH) -> str:
@@ -86,7 +88,7 @@ def _of_columns(reading: str, visible: Container[str]) -> Iterator[str]:
     """Yield the explanations of the columns that are visible."""
     for explanation in reading.split(" · "):
         name = explanation.partition(":")[0]
-        if name not in MEASURES or name in visible:
+        if name not in (*MEASURES, SPREAD) or name in visible:
             yield explanation
 
 

@@ -26,7 +26,14 @@ main {{ margin: 2rem }}</style></head>
 """
 
 
-def live_page(records: Sequence[Record], names: str, digest: str, title: str | None = None) -> str:
+def live_page(
+    records: Sequence[Record],
+    names: str,
+    digest: str,
+    title: str | None = None,
+    *,
+    per_seed: bool = False,
+) -> str:
     """Return the live page of these records.
 
     Args:
@@ -34,13 +41,14 @@ def live_page(records: Sequence[Record], names: str, digest: str, title: str | N
         names: of the stores.
         digest: of the stores when the records were read.
         title: of the page; None names cells, tasks and lengths.
+        per_seed: rows and lines for each seed, instead of medians over seeds.
     """
     if not records:
         text = "No trial has ended yet. The report appears here when a trial has ended."
         return live(_text_page(title or names, text), digest)
     from harness_results.page.build import page
 
-    return live(page(records, title, stores=names), digest)
+    return live(page(records, title, stores=names, per_seed=per_seed), digest)
 
 
 def waiting(title: str, text: str) -> str:

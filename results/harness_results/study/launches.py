@@ -135,7 +135,7 @@ def _combined(group: Sequence[Record]) -> Record:
 def _success(group: Sequence[Record]) -> Record:
     """Return the medians; what does not depend on the clock comes from the first launch."""
     first = group[0]
-    throughput, kind = _throughput(group)
+    throughput, kind = throughput_of(group)
     medians = {column.name: _median(column, group) for column in MEASURED}
     speeds = [record.figures.get("tokens_per_second") for record in group]
     curves = _with_curve(first.curves, "launch_tokens_per_second", speeds) if first.curves else {}
@@ -165,21 +165,22 @@ def _with_launches(
 ) -> Record:
     """Return the record with the figures, flags and notes of all launches in its details."""
     details = dict(record.details) | {"interval": interval, "launches": len(group)}
-    details["launch_figures"] = [_launch_figures(launch) for launch in group]
+    details["launch_figures"] = [launch_figures(launch) for launch in group]
     for name, further in (("flags", flags), ("notes", ())):
-        merged = [*further, *_merged(name, group)]
-        details |= {name: merged} if merged or name in details else {}
+        texts = [*further, *merged(name, group)]
+        details |= {name: texts} if texts or name in details else {}
     return replace(record, details=details)
 
 
-def _launch_figures(launch: Record) -> dict[str, Any]:
+def launch_figures(launch: Record) -> dict[str, Any]:
+    """Return what the record of several launches keeps of each."""
     wall = launch.details.get("wall_seconds")
     timing = {} if wall is None else {"wall_seconds": wall}
     origin = {"status": launch.status, "started_at": launch.started_at}
     return {**origin, **timing, **launch.figures}
 
 
-def _throughput(group: Sequence[Record]) -> tuple[dict[str, Figure], str | None]:
+def throughput_of(group: Sequence[Record]) -> tuple[dict[str, Figure], str | None]:
     """Return the throughput with its interval over launches, and the kind of that interval."""
     from harness_results.study.verdicts.statistics import median_of_launches
 
@@ -221,8 +222,8 @@ def _agree(values: Sequence[Figure]) -> bool:
     return all(math.isclose(value, finite[0], rel_tol=ROUNDING, abs_tol=1e-12) for value in finite)
 
 
-def _merged(name: str, group: Sequence[Record]) -> list[str]:
-    """Return every flag once; if not all launches have it, with the number that do."""
+def merged(name: str, group: Sequence[Record], noun: str = "launches") -> list[str]:
+    """Return every flag once; if not all records have it, with the number that do."""
     counts: Counter[str] = Counter()
     for record in group:
         flags = record.details.get(name)
@@ -230,6 +231,6 @@ def _merged(name: str, group: Sequence[Record]) -> list[str]:
             counts.update(dict.fromkeys(map(str, flags), 1))
     total = len(group)
     return [
-        flag if count == total else f"{count} of {total} launches: {flag}"
+        flag if count == total else f"{count} of {total} {noun}: {flag}"
         for flag, count in counts.items()
     ]

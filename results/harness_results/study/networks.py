@@ -11,9 +11,14 @@ from typing import Any
 from harness.contract.records.record import Record
 from harness.contract.trial import GATE_OPTIONS, Trial, are_evaluated_as_usual
 from harness_results.study.machines import MACHINE
+from harness_results.study.seeds.summary import SeedSummary, members_of
 from harness_results.text.format import UNKNOWN, one_line
 
-_FIRST = ("hidden", "layers", "batch", "steps", "optimizer", "learning_rate", "clip_norm", "seed")
+SEEDS = "seeds"
+MOST_SEEDS = 8  # that a caption lists
+_FIRST = (
+    "hidden", "layers", "batch", "steps", "optimizer", "learning_rate", "clip_norm", "seed", SEEDS,
+)  # fmt: skip
 _LAST = ("dtype", "device", "threads", "devices")
 _BARE = ("dtype", "device")  # shown without their names
 _KEYS = ("task", "backend", "variant", "cell", "length")
@@ -48,6 +53,10 @@ def networks(records: Sequence[Record], machines: Mapping[str | None, str]) -> N
         machines: environment_id -> name of the machine, if records must be told apart by it.
     """
     settings = [_settings(record, machines) for record in records]
+    if seeds := seeds_in_words(records):
+        settings = [{**setting, SEEDS: seeds} for setting in settings]
+        for setting in settings:
+            del setting["seed"]
     names = list(dict.fromkeys(name for setting in settings for name in setting))
     varying = [name for name in names if len({setting.get(name) for setting in settings}) > 1]
     by_length = [
@@ -76,6 +85,25 @@ def networks(records: Sequence[Record], machines: Mapping[str | None, str]) -> N
         by_length=tuple(by_length),
         words=_in_words(unusual, by_length),
     )
+
+
+def seeds_in_words(records: Sequence[Record]) -> str:
+    """Return the seeds behind these records, such as ``0 to 4``; empty if none is of several."""
+    if not any(isinstance(record, SeedSummary) for record in records):
+        return ""
+    seeds = [tuple(member.trial.seed for member in members_of(record)) for record in records]
+    if len(set(seeds)) > 1:
+        fewest, most = min(map(len, seeds)), max(map(len, seeds))
+        return f"{fewest} to {most} of each" if fewest < most else f"{most} of each"
+    return numbers_in_words(seeds[0])
+
+
+def numbers_in_words(numbers: Sequence[int]) -> str:
+    """Return ascending numbers in words: ``0 to 4``, ``0, 2, 7``."""
+    first, last = numbers[0], numbers[-1]
+    if len(numbers) > 2 and last - first == len(numbers) - 1:  # noqa: PLR2004
+        return f"{first} to {last}"
+    return ", ".join(map(str, numbers)) if len(numbers) <= MOST_SEEDS else f"{len(numbers)} of each"
 
 
 def in_order(labels: Iterable[Labels]) -> list[Labels]:

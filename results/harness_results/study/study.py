@@ -10,6 +10,7 @@ from harness.contract.records.record import Record
 from harness_results.study import findings
 from harness_results.study.machines import machine_names
 from harness_results.study.networks import Labels, Networks, in_order, networks
+from harness_results.study.seeds.summary import SeedSummary, each_seed
 from harness_results.text.format import number
 
 
@@ -18,7 +19,7 @@ class Study:
     """One task's records; at least one.
 
     Attributes:
-        records: in the order of a report.
+        records: in the order of a report; several seeds of a network may be one record.
     """
 
     records: Sequence[Record]
@@ -27,6 +28,16 @@ class Study:
     def task(self) -> str:
         """The name of the task."""
         return self.records[0].trial.task
+
+    @cached_property
+    def trials(self) -> list[Record]:
+        """The record of each seed."""
+        return each_seed(self.records)
+
+    @property
+    def is_over_seeds(self) -> bool:
+        """Whether any record stands for several seeds."""
+        return any(isinstance(record, SeedSummary) for record in self.records)
 
     @cached_property
     def lengths(self) -> tuple[int, ...]:

@@ -39,6 +39,14 @@ HOUR = 3600
 PROCESSES = itertools.count()  # no two launches that are made here are the same
 
 
+def plain(comparison, axis=None, width=120):
+    return compare_text.to_table(comparison, axis).plain(width)
+
+
+def markdown(comparison, axis=None):
+    return compare_text.to_table(comparison, axis).markdown()
+
+
 def trial(**fields):
     return trial_of(**fields)
 
@@ -87,7 +95,7 @@ def test_launches_that_are_on_both_sides_are_the_same_and_no_evidence(kept):
     assert slower.verdict == "slower"
     assert found.geometric_mean == pytest.approx(0.8)
     assert verdict(taken, taken[:3] + other[3:]).verdict != "same"
-    for text in (compare_text.plain(found), compare_text.to_markdown(found)):
+    for text in (plain(found), markdown(found)):
         assert "throughput: 0.800 (n = 1)" in text
         assert "same: the same launches on both sides [" in text
     row, _, suite = compare_text.json_rows(found)
@@ -112,25 +120,25 @@ def test_a_slowdown_is_slower_by_as_much_as_it_is():
 def test_speeds_measured_beside_other_launches_are_compared_with_a_note():
     crowded = [replace(record, details={"jobs": 4}) for record in launches()]
     found = Comparison((verdict(launches(), crowded),))
-    assert "base was measured with --jobs 1, new with --jobs 4" in compare_text.plain(found)
+    assert "base was measured with --jobs 1, new with --jobs 4" in plain(found)
     row = compare_text.json_rows(found)[0]
     assert (row["base_jobs"], row["new_jobs"]) == (1, 4)
-    assert "--jobs" not in compare_text.plain(Comparison((verdict(launches(), launches()),)))
+    assert "--jobs" not in plain(Comparison((verdict(launches(), launches()),)))
 
 
 def test_speeds_of_warm_processes_are_compared_with_a_note():
     warm = [replace(record, details={"isolation": "backend"}) for record in launches()]
-    assert "--isolation backend" in compare_text.plain(Comparison((verdict(warm, launches()),)))
-    assert "--isolation" not in compare_text.plain(Comparison((verdict(launches(), launches()),)))
+    assert "--isolation backend" in plain(Comparison((verdict(warm, launches()),)))
+    assert "--isolation" not in plain(Comparison((verdict(launches(), launches()),)))
 
 
 def test_medians_of_an_earlier_version_are_compared_with_a_note():
     early, now = {"phase_seconds": {}}, {"phase_seconds": {}, "gradient_horizon_step": 150}
     base = [replace(record, details=record.details | early) for record in launches()]
     new = [replace(record, details=record.details | now) for record in launches()]
-    told = compare_text.plain(compare(base, new), width=200)
+    told = plain(compare(base, new), width=200)
     assert "base's speeds are medians of blocks, by an earlier version" in told
-    assert "earlier version" not in compare_text.plain(compare(new, launches()), width=200)
+    assert "earlier version" not in plain(compare(new, launches()), width=200)
 
 
 def test_a_change_below_the_noise_floor_is_not_called():
@@ -151,7 +159,7 @@ def test_an_engine_without_a_floor_takes_the_median_of_the_others_and_says_that_
     floors = measured_floors(known, 5)
     row = verdict(launches(), launches(), floors=floors)
     assert row.floor == Floor(floors["torch:y"].value, measured=False)
-    assert f" ~{row.floor.value:.1%} " in compare_text.plain(Comparison((row,)))
+    assert f" ~{row.floor.value:.1%} " in plain(Comparison((row,)))
     assert verdict(launches(), launches()).floor == Floor()
 
 
@@ -457,13 +465,13 @@ def test_the_table_tells_verdicts_reasons_and_the_mean(base):
     found = compare(
         launches() + launches(trial(length=30)), launches(factor=1.3, statuses=("ok",) * 5)
     )
-    told = compare_text.plain(found)
+    told = plain(found)
     assert "copy lstm T=20 numpy:loop" in told
     assert "slower ✗" in told
     assert "geometric mean of new / base throughput: 0.769 (n = 1)" in told
     assert "verdicts: 1 slower, 1 missing" in told
     assert max(map(len, told.splitlines())) <= 120
-    assert compare_text.to_markdown(found).startswith("| trial | base |")
+    assert markdown(found).startswith("| trial | base |")
 
 
 def test_lengths_are_compared_by_their_throughput_and_not_by_the_time_of_a_step(tmp_path):
@@ -532,9 +540,7 @@ def test_a_rule_on_a_figure_that_base_lacks_is_told_and_is_no_judgement(tmp_path
     rules = [read_rule("accuracy:0.1"), read_rule("loss_validation:0.02")]
     found = compare(launches(), launches(), rules=rules)
     assert found.rows[0].unchecked == ("accuracy:0.1",)
-    assert "not checked (accuracy:0.1): base has no such figure [copy lstm" in compare_text.plain(
-        found
-    )
+    assert "not checked (accuracy:0.1): base has no such figure [copy lstm" in plain(found)
     assert compare_text.json_rows(found)[0]["unchecked"] == ["accuracy:0.1"]
     path = store(
         tmp_path / "silent.sqlite",
@@ -589,7 +595,7 @@ def test_a_broken_rule_is_told_as_it_was_written():
     found = compare(
         launches(), launches(loss_validation=0.9), rules=[read_rule("loss_validation:0.02")]
     )
-    assert "regression (loss_validation:0.02)" in compare_text.plain(found)
+    assert "regression (loss_validation:0.02)" in plain(found)
 
 
 def test_runs_that_hold_nothing_have_nothing_to_compare(tmp_path):
@@ -602,7 +608,7 @@ def test_in_80_columns_no_name_and_no_interval_is_cut():
     found = compare(
         launches() + launches(trial(length=30)), launches(factor=1.3, loss_validation=0.75)
     )
-    lines = compare_text.plain(found, width=80).splitlines()
+    lines = plain(found, width=80).splitlines()
     assert lines[2] == "copy lstm T=20 numpy:loop  slower ✗"
     assert "-24.2% .. -21.9%" in lines[3]
     assert lines[3].endswith("0.500 → 0.750")
@@ -782,7 +788,7 @@ def test_the_more_trials_a_table_has_the_more_it_takes(count, told):
         pytest.approx(2 / 252),
         pytest.approx(min(1, count * 2 / 252)),
     )
-    text = compare_text.plain(found)
+    text = plain(found)
     assert ("by Holm's method" in text) == (count > 1)
     if told == "cannot_tell":
         assert f"measure with --launches {enough_launches(count)} or more" in text.replace(
@@ -884,7 +890,5 @@ def test_of_two_engines_only_what_both_have_can_differ():
 def test_a_warm_up_that_was_cut_short_is_told():
     details = {"flags": ["warm-up ended before block times were flat"]}
     flagged = [replace(record, details=record.details | details) for record in launches()]
-    assert "warm-up ended before block times were flat" in compare_text.plain(
-        compare(launches(), flagged)
-    )
-    assert "warm-up" not in compare_text.plain(compare(launches(), launches()))
+    assert "warm-up ended before block times were flat" in plain(compare(launches(), flagged))
+    assert "warm-up" not in plain(compare(launches(), launches()))

@@ -63,7 +63,7 @@ def written(records, folder: Path, title: str = "real.sqlite") -> Path:
     from harness_results.page.build import page
 
     path = folder / "report.html"
-    path.write_text(page(records, title), encoding="utf-8")
+    path.write_text(page(records, title, per_seed=True), encoding="utf-8")
     return path
 
 

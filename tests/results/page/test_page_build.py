@@ -91,7 +91,7 @@ def test_a_page_of_many_trials_is_small(trials, megabytes):
         )
     from harness_results.page.build import page
 
-    text = page(list(many(trials)), "many.sqlite")
+    text = page(list(many(trials)), "many.sqlite", per_seed=True)
     assert f"{trials:,} trials, all ended well" in text
     assert len(text.encode()) < megabytes * 1_000_000
 

@@ -19,7 +19,7 @@ flops_per_second fraction_of_peak fraction_of_serial_limit gradient_norm_first g
 gradient_norm_max gradient_norm_last clipped_fraction gradient_horizon gradient_decay
 peak_memory_bytes parity_error parity_tolerance environment_id started_at harness_version launches
 interval python settings gradient_horizon_censored deviation loss_baseline_exact solved_lost_at
-scores gradient_horizon_step gradient_exploding evaluation_sets
+scores gradient_horizon_step gradient_exploding evaluation_sets seconds_to_solve
 """.split()  # noqa: SIM905 (a table of words)
 INTEGERS = """
 run_id launch length layers hidden batch steps seed threads launches gradient_horizon_step
@@ -31,7 +31,7 @@ steps_to_solve tokens_per_second tokens_per_second_low tokens_per_second_high st
 first_step_seconds compile_seconds flops_per_second fraction_of_peak fraction_of_serial_limit
 gradient_norm_first gradient_norm_median gradient_norm_max gradient_norm_last clipped_fraction
 gradient_horizon gradient_decay peak_memory_bytes parity_error parity_tolerance loss_baseline_exact
-solved_lost_at
+solved_lost_at seconds_to_solve
 """.split()  # noqa: SIM905 (a table of words)
 UNGATED = {"parameters", "loss_baseline", "loss_floor", "parity_tolerance", "gradient_decay"}
 TRIAL = Trial(backend="numpy", variant="loop", task="copy", cell="gru", length=5, clip_norm=1.0)
@@ -79,6 +79,6 @@ def test_the_columns_of_a_data_frame_keep_their_types():
 
 def test_figures_that_a_gate_compares():
     figures = [name for name in NAMES if name in FLOATS or name == "solved"]
-    readings = {"loss_baseline_exact", "solved_lost_at"}
+    readings = {"loss_baseline_exact", "solved_lost_at", "seconds_to_solve"}
     names = [name for name in figures if name not in UNGATED | readings]
     assert list(METRICS) == ["throughput", *names]

@@ -14,17 +14,17 @@ DOCUMENT = (
     "\\documentclass{article}\n\\usepackage{booktabs}\n\\begin{document}\n%s\\end{document}\n"
 )
 ROWS = [
-    make(length=length, trial={"seed": seed})
+    make(length=length, trial={"data_seed": seed})
     for seed in range(2 * MOST_LINES)
     for length in (10, 20, 40)
 ]
 TASKS = [make(task=f"t{number}") for number in range(3 * MOST_FLOATS)]
 NOTES = [
-    replace(make(trial={"seed": n}), details={"flags": [f"{'x' * n} is {'odd ' * 60}"]})
+    replace(make(trial={"data_seed": n}, status="failed"), reason=f"{'x' * n} is {'odd ' * 60}")
     for n in range(12)
 ]
 HOSTILE = [
-    replace(make(), details={"flags": ["\\input{/etc/passwd} $_&%#{}~^\\ \u2028 \ud800 漢 é"]})
+    replace(make(status="failed"), reason="\\input{/etc/passwd} $_&%#{}~^\\ \u2028 \ud800 漢 é")
 ]
 
 
@@ -62,7 +62,7 @@ def test_there_are_never_more_floats_than_latex_takes():
 def test_many_notes_follow_the_table_as_text():
     text = to_latex(NOTES)
     assert "odd" not in "".join(floats(text))
-    assert text.count("flag: ") == len(NOTES)
+    assert text.count("n/a: ") == len(NOTES)
 
 
 @pytest.mark.parametrize(

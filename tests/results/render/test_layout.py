@@ -213,7 +213,7 @@ def on_a_terminal(records, width=100) -> str:
 
 
 def many(seeds, lengths=(50,)) -> list[Record]:
-    return [make(length=n, seed=seed) for seed in range(seeds) for n in lengths]
+    return [make(length=n, data_seed=seed) for seed in range(seeds) for n in lengths]
 
 
 @pytest.mark.slow
@@ -228,7 +228,8 @@ def test_a_terminal_shows_some_rows_of_a_long_table_and_how_to_see_all():
 
 
 def test_of_a_long_table_every_cell_and_engine_is_seen_and_what_would_follow_it_is_left_out():
-    records = [make(engine, cell, n, seed=seed) for cell in ("rnn", "lstm") for seed in range(50)
+    seeds = range(50)
+    records = [make(engine, cell, n, data_seed=seed) for cell in ("rnn", "lstm") for seed in seeds
                for engine in ("a:x", "b:x") for n in (25, 50, 100)]  # fmt: skip
     timed = [
         Record(r.trial, "ok", figures={**r.figures, "step_seconds_median": 0.01 * r.trial.length})
@@ -263,7 +264,7 @@ def test_of_many_lengths_a_terminal_shows_some_the_first_and_the_last():
 
 
 def test_a_terminal_shows_some_of_many_notes():
-    failed = [make("torch:library", status="failed", seed=seed) for seed in range(50)]
+    failed = [make("torch:library", status="failed", data_seed=seed) for seed in range(50)]
     text = on_a_terminal([Record(r.trial, r.status, f"reason {n}") for n, r in enumerate(failed)])
     assert text.count("n/a:") == MOST_NOTES
     assert f"and {50 - MOST_NOTES} more notes" in text

@@ -218,7 +218,7 @@ UNDECIDED = {
     ),
     "seven networks, five launches": in_turns(
         [
-            make(engine, speed=speed, trial={"seed": seed})
+            make(engine, speed=speed, trial={"data_seed": seed})
             for seed in range(7)
             for engine, speed in (("a:x", 3e3), ("b:x", 2e3))
         ]
@@ -459,7 +459,8 @@ def test_further_scores_stand_below_the_table_by_their_names():
 def test_the_baseline_of_several_validation_samples_is_the_exact_one():
     exact = {"loss_baseline_exact": 1 / 6}
     seeds = [
-        make(loss_baseline=b, details=exact, trial={"seed": n}) for n, b in enumerate((0.17, 0.16))
+        make(loss_baseline=b, details=exact, trial={"data_seed": n})
+        for n, b in enumerate((0.17, 0.16))
     ]
     assert re.search(r"^baseline .* 0\.167 \(1\.00x\)", plain_table(seeds, 200), re.MULTILINE)
     assert re.search(r"^baseline .* 0\.170 \(1\.00x\)", plain_table(seeds[:1], 200), re.MULTILINE)

@@ -30,7 +30,7 @@ POLICY = (
 STAND_IN = f"""
 import sys, types
 POLICY = {POLICY!r}
-def page(records, title, stores):
+def page(records, title, stores, per_seed):
     title = title or stores
     row = "<p class='trial'>T = {{}} {{}} points</p>"
     rows = "".join(row.format(r.trial.length, len(r.curves["loss"])) for r in records)

@@ -6,10 +6,13 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from harness.contract.records.record import Record
+from harness.contract.wording import counted
 from harness_results.study import findings, versions
 from harness_results.study.engines import variant_legend
 from harness_results.study.explosions import explosion
 from harness_results.study.machines import legend
+from harness_results.study.seeds.statistics import MOST_IN_RANGE
+from harness_results.study.seeds.summary import SeedSummary, failures_of
 from harness_results.study.study import Study
 from harness_results.study.theory import known_cells
 from harness_results.text.format import number, one_line
@@ -31,6 +34,11 @@ KINDS = {
     "launches-bootstrap-percentile": "95 % bootstrap interval",
     "launches-range": "their range",
 }
+OVER_SEEDS = (
+    "a row: the median over seeds; a seed that did not end well counts as the worst · spread: of "
+    f"the loss, the range of up to {MOST_IN_RANGE} seeds, else the quartiles · solved: by how many "
+    "seeds (exact 95 % interval)"
+)
 EARLIER = "median of blocks, by an earlier version"
 H_ALONE = "horizon of h alone, not of the whole state"
 MOST_ROWS = 6  # named before "and n more"
@@ -75,10 +83,12 @@ def notes(study: Study, marks: Iterable[str]) -> Iterator[str]:
     used = [f"{mark} {meaning}" for mark, meaning in LEGEND.items() if mark in in_use]
     if used:
         yield " · ".join(used)
-    solved = (findings.criterion(record) for record in records if record.figures.get("solved"))
+    if study.is_over_seeds:
+        yield OVER_SEEDS
+    solved = (findings.criterion(r) for r in study.trials if r.figures.get("solved"))
     yield from (f"solved: {one_line(text)}" for text in dict.fromkeys(solved) if text)
     yield from legend(records, study.machines)
-    yield from versions.legend(records)
+    yield from versions.legend(study.trials)
     yield from variant_legend(records)
     ladders = dict.fromkeys(_ladder(record) for record in records if findings.ngram_losses(record))
     yield from (f"n-gram losses: {ladder}" for ladder in ladders)
@@ -105,8 +115,10 @@ def _ladder(record: Record) -> str:
     )
 
 
-def _why(record: Record) -> str | None:
-    """Return why a trial did not end well; None if it did."""
+def _why(record: Record) -> str | list[str] | None:
+    """Return why a trial, or some of its seeds, did not end well; None if it did."""
+    if isinstance(record, SeedSummary):
+        return failures_of(record.outcomes)
     if record.status == "ok":
         return None
     reason = one_line(record.reason or "no reason was given")
@@ -144,8 +156,22 @@ def _h_alone(record: Record) -> str | None:
 
 
 def _overfitting(record: Record) -> str | None:
+    if isinstance(record, SeedSummary):
+        cases = sum(findings.overfitting(member) is not None for member in record.outcomes)
+        return f"{_seeds(cases, record)}: validation was best before the end" if cases else None
     overfitting = findings.overfitting(record)
     return overfitting.words() if overfitting else None
+
+
+def _lost_again(record: Record) -> str | None:
+    if isinstance(record, SeedSummary):
+        cases = sum(findings.lost_again(member) is not None for member in record.outcomes)
+        return f"{_seeds(cases, record)}: solved, and no longer later" if cases else None
+    return findings.lost_again(record)
+
+
+def _seeds(cases: int, record: SeedSummary) -> str:
+    return f"{cases} of {counted(len(record.outcomes), 'seed')}"
 
 
 def _flags(record: Record) -> list[str]:
@@ -158,7 +184,7 @@ REMARKS: Mapping[str, Callable[[Record], str | list[str] | None]] = {
     "exploding": explosion,
     "earlier version": _h_alone,
     "over-fitting": _overfitting,
-    "lost again": findings.lost_again,
+    "lost again": _lost_again,
     FLAG: _flags,
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -10,6 +11,8 @@ from harness.contract.records.columns import FIGURES, Column
 from harness.contract.records.record import Record
 from harness_results.study import findings
 from harness_results.study.networks import Labels
+from harness_results.study.seeds.statistics import proportion_interval
+from harness_results.study.seeds.summary import SeedSummary, members_of, solved_of
 from harness_results.study.study import Study
 from harness_results.study.tables.notes import notes
 from harness_results.study.tables.trends import TRENDS, LossScale, trends
@@ -18,6 +21,7 @@ from harness_results.text.format import UNKNOWN, figure, interval, number, ratio
 
 MEASURED = tuple(column for column in FIGURES if column.table == "networks")
 MEASURES = tuple(column.label for column in MEASURED)
+SPREAD, SHARE = "spread", "solved"  # further columns of a table over seeds
 SOLVED, BASELINE, VANISHING, EXPLODING = "✓", "≈", "↓", "↑"
 UNVERIFIED, OTHER_FUNCTION = "?", "≠"
 CellStyle = Literal["", "good", "warn", "bad", "dim", "best"]
@@ -39,10 +43,11 @@ class Row:
 
     Attributes:
         labels: the text of the label columns.
-        entries: ``MEASURES`` by length.
+        entries: the cells of the table's ``measures``, by length.
         reference: whether it is the baseline or the floor.
         trends: its bars across the lengths, one for each of the table's ``trends``.
-        ids: the first digits of the trial's id, by length.
+        ids: the first digits of the trial's id, by length; of several seeds that of the median
+            loss, and how many more there are.
     """
 
     labels: Labels
@@ -88,8 +93,9 @@ def pivot(study: Study, bold: Container[int] | None = None, digits: int = 0) -> 
         digits: how many digits of each trial's id the rows keep.
     """
     bold = fastest([study]) if bold is None else bold
-    bars, rows = _known_bars(_networks(study, bold, digits))
-    rows = _references(study) + rows
+    measures = measures_of(study)
+    bars, rows = _known_bars(_networks(study, measures, bold, digits))
+    rows = _references(study, measures) + rows
     marks = {cell.mark for row in rows for entry in row.entries.values() for cell in entry}
     has_bold = any(id(record) in bold for record in study.records)
     return Pivot(
@@ -99,11 +105,33 @@ def pivot(study: Study, bold: Container[int] | None = None, digits: int = 0) -> 
         lengths=study.lengths,
         rows=tuple(rows),
         notes=(*notes(study, marks), *([LEGEND] if has_bold else [])),
+        measures=measures,
         trends=bars,
     )
 
 
-def _references(study: Study) -> list[Row]:
+def measures_of(study: Study) -> tuple[str, ...]:
+    """Return the names of the columns: over seeds, the loss has a spread and a share of solved."""
+    if not study.is_over_seeds:
+        return MEASURES
+    has_criterion = any(map(solved_of, study.records))
+    return (MEASURES[0], SPREAD, *([SHARE] if has_criterion else []), *MEASURES[1:])
+
+
+def value_of(record: Record, measure: str) -> float | None:
+    """Return the value by which rows are sorted in a column of ``measures_of``."""
+    if measure == SPREAD:
+        low, high = record.loss_spread if isinstance(record, SeedSummary) else (0.0, 0.0)
+        return high - low
+    if measure == SHARE:
+        solved = solved_of(record)
+        return None if solved is None else solved[0] / solved[1]
+    [column] = [column for column in MEASURED if column.label == measure]
+    value = record.figures.get(column.name)
+    return None if value is None else float(value)
+
+
+def _references(study: Study, measures: Sequence[str]) -> list[Row]:
     """Return the rows of the trivial and of the perfect predictor, if all records agree on them."""
     baselines = {length: study.baseline(length) for length in study.lengths}
     floors = {length: study.floor(length) for length in study.lengths}
@@ -111,7 +139,9 @@ def _references(study: Study) -> list[Row]:
     baseline = findings.shared_baseline_name(study.records)
     for name, losses in ((baseline, baselines), ("floor", floors)):
         entries = {
-            n: _reference(loss, baselines[n]) for n, loss in losses.items() if loss is not None
+            n: _reference(loss, baselines[n], len(measures))
+            for n, loss in losses.items()
+            if loss is not None
         }
         if entries:
             labels = (name, *[""] * (len(study.networks.axes) - 1))
@@ -119,18 +149,22 @@ def _references(study: Study) -> list[Row]:
     return rows
 
 
-def _reference(loss: float, baseline: float | None) -> tuple[CellText, ...]:
+def _reference(loss: float, baseline: float | None, columns: int) -> tuple[CellText, ...]:
     multiple = f" ({ratio(loss / baseline)})" if baseline else ""
-    return (CellText(number(loss) + multiple, style="dim"), *[CellText("")] * (len(MEASURES) - 1))
+    return (CellText(number(loss) + multiple, style="dim"), *[CellText("")] * (columns - 1))
 
 
-def _networks(study: Study, bold: Container[int], digits: int) -> list[Row]:
+def _networks(
+    study: Study, measures: Sequence[str], bold: Container[int], digits: int
+) -> list[Row]:
     """Return the rows by network, the engines of a network side by side."""
     scale = LossScale.of(study.records)
     rows = []
     for labels, by_length in study.rows.items():
-        entries = {n: _entry(record, best=id(record) in bold) for n, record in by_length.items()}
-        ids = {n: record.trial.trial_id[:digits] for n, record in by_length.items() if digits}
+        entries = {
+            n: _entry(record, measures, best=id(record) in bold) for n, record in by_length.items()
+        }
+        ids = {n: _id(record, digits) for n, record in by_length.items() if digits}
         bars = trends(by_length, study.lengths, scale)
         rows.append(Row(labels, entries, trends=bars, ids=ids))
     return rows
@@ -143,8 +177,37 @@ def _known_bars(rows: Sequence[Row]) -> tuple[tuple[str, ...], list[Row]]:
     return tuple(TRENDS[index] for index in kept), few
 
 
-def _entry(record: Record, *, best: bool) -> tuple[CellText, ...]:
-    return tuple(_cell(column, record, best=best) for column in MEASURED)
+def _id(record: Record, digits: int) -> str:
+    others = len(members_of(record)) - 1
+    return record.trial.trial_id[:digits] + (f" +{others}" if others else "")
+
+
+def _entry(record: Record, measures: Sequence[str], *, best: bool) -> tuple[CellText, ...]:
+    cells = {column.label: _cell(column, record, best=best) for column in MEASURED}
+    if SPREAD in measures:
+        cells |= {SPREAD: _spread(record), SHARE: _share_solved(record)}
+    if SHARE in measures and cells["loss"].mark == SOLVED:
+        cells["loss"] = replace(cells["loss"], mark="")  # the share says it
+    return tuple(cells[measure] for measure in measures)
+
+
+def _spread(record: Record) -> CellText:
+    if not isinstance(record, SeedSummary):
+        return CellText(UNKNOWN)
+    ends = record.loss_spread
+    if math.isinf(ends[0]):
+        return CellText(UNKNOWN, style="dim")
+    low, high = ("inf" if math.isinf(end) else number(end) for end in ends)
+    return CellText(f"{low}..{high}")
+
+
+def _share_solved(record: Record) -> CellText:
+    solved = solved_of(record)
+    if solved is None:
+        return CellText(UNKNOWN)
+    low, high = proportion_interval(*solved)
+    text = f"{solved[0]}/{solved[1]} ({100 * low:.0f}-{100 * high:.0f}%)"
+    return CellText(text, style="good" if solved[0] == solved[1] else "")
 
 
 def _cell(column: Column, record: Record, *, best: bool) -> CellText:

@@ -6,6 +6,8 @@ from collections.abc import Callable, Collection, Container, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from harness.contract.records.record import Record
+from harness_results.study.seeds.summary import over_seeds
+from harness_results.study.seeds.table import solving_table
 from harness_results.study.study import Study, studies
 from harness_results.study.tables.brief import brief_notes
 from harness_results.study.tables.crossover import crossover_table
@@ -28,8 +30,9 @@ FURTHER: dict[str, Callable[[Study], Tables]] = {
     "crossover": lambda study: (crossover_table(study),),
     "devices": lambda study: (data_parallel_table(study),),
     "limits": lambda study: (limits(study),),
+    "solving": lambda study: (solving_table(study),),
 }
-OF_A_RUN = ("lengths", "crossover", "devices")  # they answer what the axes of the run ask
+OF_A_RUN = ("lengths", "solving", "crossover", "devices")  # they answer what a run asks
 
 
 @dataclass(frozen=True)
@@ -40,22 +43,30 @@ class Report:
     reading: str
 
 
-def report(records: Sequence[Record]) -> Report:
-    """Return the tables of these records; none of no records."""
-    tasks = studies(records)
+def report(records: Sequence[Record], *, per_seed: bool = False) -> Report:
+    """Return the tables of these records; none of no records.
+
+    Args:
+        records: one per trial.
+        per_seed: a row for each seed, instead of one for all seeds of a network.
+    """
+    tasks = studies(records if per_seed else over_seeds(records))
     bold, digits = fastest(tasks), id_digits(records)
     tables = [table for study in tasks for table in of_task(study, bold, digits)]
     return Report(tuple(tables), reading(records))
 
 
-def run_report(records: Sequence[Record], further: Collection[str] = OF_A_RUN) -> Report:
+def run_report(
+    records: Sequence[Record], further: Collection[str] = OF_A_RUN, *, per_seed: bool = False
+) -> Report:
     """Return the tables that a run prints, with short notes and what they mean.
 
     Args:
         records: of the run.
         further: the names in ``FURTHER`` of the tables below the main one of each task.
+        per_seed: as for ``report``.
     """
-    tasks = studies(records)
+    tasks = studies(records if per_seed else over_seeds(records))
     bold, digits = fastest(tasks), id_digits(records)
     tables: list[Pivot | Grid] = []
     for study in tasks:
@@ -65,13 +76,14 @@ def run_report(records: Sequence[Record], further: Collection[str] = OF_A_RUN) -
     return Report(tuple(tables), reading="")
 
 
-def relative_report(records: Sequence[Record], base: str) -> Report:
+def relative_report(records: Sequence[Record], base: str, *, per_seed: bool = False) -> Report:
     """Return the engines side by side, as multiples of ``base``.
 
     Raises:
         UnknownNameError: no record is of that engine.
     """
-    return Report(tuple(relative(records, base)), reading="")
+    rows = records if per_seed else over_seeds(records)
+    return Report(tuple(relative(rows, base)), reading="")
 
 
 def of_task(study: Study, bold: Container[int], digits: int = 0) -> list[Pivot | Grid]:

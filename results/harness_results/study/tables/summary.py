@@ -23,7 +23,7 @@ Cells = Mapping[str, Sequence[Record]]
 def summary(study: Study) -> str:
     """Return the sentences about one task; empty if no trial ended well."""
     cells: dict[str, list[Record]] = {}
-    for record in study.records:
+    for record in study.trials:
         if record.status == "ok" and "deviation" not in record.details:
             cells.setdefault(one_line(record.trial.cell), []).append(record)
     if not cells:
@@ -32,17 +32,17 @@ def summary(study: Study) -> str:
     sentences = [sentence for sentence in sentences if sentence]
     if not sentences:
         return ""
-    if failed := sum(record.status != "ok" for record in study.records):
+    if failed := sum(record.status != "ok" for record in study.trials):
         sentences.append(
             f"{counted(failed, 'trial')} that did not end well {are(failed)} left out."
         )
-    if len({record.trial.seed for record in study.records}) == 1:
+    if len({record.trial.seed for record in study.trials}) == 1:
         sentences.append("One seed: another may give other numbers.")
     return " ".join(sentences)
 
 
 def _learning(study: Study, cells: Cells) -> str:
-    if any(findings.ngram_losses(record) for record in study.records):
+    if any(findings.ngram_losses(record) for record in study.trials):
         return _against_model(cells)
     cells_by_outcome: dict[str, list[str]] = {}
     for cell, records in cells.items():
