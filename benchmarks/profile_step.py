@@ -193,7 +193,7 @@ def numpy_shares(trainer: Any, step: Step) -> Shares:
     sections.watch(trainer._update, "apply", "update.apply")  # noqa: SLF001
     sections.watch(trainer, "train_step", "trainer.train_step")
     if trainer._execution.variant == "native":  # noqa: SLF001
-        kernel = import_module("harness_native").library()
+        kernel = import_module("harness_native.library").library()
         for name in (name for name in dir(kernel) if not name.startswith("_") and name != "handle"):
             sections.watch(kernel, name)
     seen: dict[str, list[tuple[float, float]]] = defaultdict(list)

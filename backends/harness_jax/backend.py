@@ -104,6 +104,10 @@ class JaxBackend(Backend):
         """Say why the trial's variant cannot run this model, on this device or in this dtype."""
         return _why_unsupported(model, trial.variant, trial.device, trial.dtype)
 
+    def all_variants(self) -> tuple[str, ...]:
+        """Return the variants that run some cell here."""
+        return tuple(name for name, variant in VARIANTS.items() if variant.missing() is None)
+
     def missing_variants(self) -> Mapping[str, Missing]:
         """Return the variants that lack something here, such as a compiler."""
         reasons = {name: variant.missing() for name, variant in VARIANTS.items()}

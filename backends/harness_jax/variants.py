@@ -1,6 +1,7 @@
 """The only list of this backend's variants. To add one, write its module and an entry here.
 
-Nothing imports jax before a variant is used: ``harness list`` must stay fast.
+No jax is imported before a variant is used, and no cell traced before ``takes`` is asked:
+``harness list`` must stay fast.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from harness.contract import Cell, Dtype, Missing, Model, Trial
-from harness.recurrence import derive, reachable
 from harness_native import (
     build_native,
     native_missing,
@@ -101,6 +101,8 @@ def _native() -> Engine:
 
 
 def _is_linear(cell: Cell) -> bool:
+    from harness.recurrence import derive
+
     return derive(cell).linear is not None
 
 
@@ -118,6 +120,8 @@ def _has_deer(cell: Cell) -> bool:
 def _no_deer(cell: Cell) -> str | None:
     if not cell.products:
         return "it has no product of a state, so a Jacobian of all units is wasted on it"
+    from harness.recurrence import derive, reachable
+
     recurrence = derive(cell)
     nodes = reachable([*recurrence.after, *recurrence.operands])
     kinks = sorted({node.op for node in nodes} & KINKS)

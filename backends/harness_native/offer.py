@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from harness.contract import Cell, Dtype, Missing, UnavailableError, UnsupportedError
 from harness_native.build import KERNEL, Recipe, build, compiled_by, missing
-from harness_native.emit import cell_recipe
-from harness_native.plan import plan_of
 
 
 def native_runs(cell: Cell) -> bool:
@@ -18,6 +16,8 @@ def native_runs(cell: Cell) -> bool:
 
 def native_refusal(cell: Cell) -> str | None:
     """Return why the kernel cannot run a cell, or None."""
+    from harness_native.plan import plan_of
+
     try:
         plan_of(cell)
     except UnsupportedError as error:
@@ -36,12 +36,25 @@ def build_native(cell: Cell, *others: Recipe) -> bool:
 
     The kernel and the others are missing from then on.
     """
+    from harness_native.emit import cell_recipe
+
     try:
         for recipe in (KERNEL, *others, cell_recipe(cell)):
             build(recipe)
     except UnavailableError:
         return False
     return True
+
+
+def native_source(cell: Cell) -> str:
+    """Return the C code of a cell.
+
+    Raises:
+        UnsupportedError: the kernel cannot run the cell.
+    """
+    from harness_native.emit import source
+
+    return source(cell)
 
 
 def native_versions() -> dict[str, str]:

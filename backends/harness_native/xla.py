@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from harness_native.build import Recipe, build
-from harness_native.library import CellLibrary
+
+if TYPE_CHECKING:
+    from harness_native.library import CellLibrary
 
 HEADER = "xla/ffi/api/c_api.h"
 

@@ -24,8 +24,7 @@ from harness.contract import (
     check_dtype,
     check_variant,
 )
-from harness_native import native_versions
-from harness_native import source as native_source
+from harness_native import native_source, native_versions
 from harness_numpy.products import product_chain
 from harness_numpy.trainer import NumpyTrainer
 from harness_numpy.variants import COMPILED, REFERENCE, VARIANTS, compiled_pays
@@ -68,6 +67,10 @@ class NumpyBackend(Backend):
     def reference_variant(self, cell: Cell) -> str:
         """Return the loop that interprets what was derived from the cell: no code is written."""
         return REFERENCE
+
+    def all_variants(self) -> tuple[str, ...]:
+        """Return the variants that run some cell here."""
+        return tuple(name for name, variant in VARIANTS.items() if variant.missing() is None)
 
     def missing_variants(self) -> Mapping[str, Missing]:
         """Return the variants that lack something here: a library or a compiler."""

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.contract import Array, Cell, Model, Optimizer
-from harness_native import Adam, Layer, Product, cell_library, layer, library
+from harness_native.library import Adam, Layer, Product, cell_library, layer, library
 from harness_numpy.recurrence.device import DeviceBatch
 from harness_numpy.recurrence.flat import Flat
 from harness_numpy.recurrence.hoisted import HoistedNetwork

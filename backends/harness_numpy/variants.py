@@ -1,6 +1,7 @@
 """The only list of this backend's variants. To add one, write its module and an entry here.
 
-Compiled variants import nothing before they are used.
+Nothing is imported for a variant before it is used, and no cell is traced before ``takes`` is
+asked: ``harness list`` must stay fast.
 """
 
 from __future__ import annotations
@@ -14,13 +15,9 @@ from typing import Any
 from harness.contract import Array, Cell, Missing, Model, Optimizer, Trial
 from harness_native import build_native, native_missing, native_runs
 from harness_numpy.recurrence.flat import Flat
-from harness_numpy.recurrence.hoisted import HoistedNetwork
-from harness_numpy.recurrence.layer import Stepwise
-from harness_numpy.recurrence.loop import LoopNetwork
 from harness_numpy.recurrence.masks import Masks
 from harness_numpy.recurrence.network import Network
 from harness_numpy.update import Update
-from harness_numpy.written.generated import Vectorised
 
 MakeNetwork = Callable[[Model, Flat, Flat, Masks, int], Network[Any]]
 
@@ -61,6 +58,26 @@ class Variant:
         return self.takes(cell) and self.missing() is None
 
 
+def _vectorised() -> Engine:
+    from harness_numpy.recurrence.hoisted import HoistedNetwork
+    from harness_numpy.written.generated import Vectorised
+
+    return Engine(partial(HoistedNetwork, recurrence=Vectorised))
+
+
+def _loop() -> Engine:
+    from harness_numpy.recurrence.loop import LoopNetwork
+
+    return Engine(LoopNetwork)
+
+
+def _interpreted() -> Engine:
+    from harness_numpy.recurrence.hoisted import HoistedNetwork
+    from harness_numpy.recurrence.layer import Stepwise
+
+    return Engine(partial(HoistedNetwork, recurrence=Stepwise))
+
+
 def _numba() -> Engine:
     from harness_numpy.compiled.jit import compilations
     from harness_numpy.compiled.network import CompiledUpdate, network
@@ -84,14 +101,14 @@ def _native() -> Engine:
 # cell's graph. ``loop``: one time step after the other, as in a textbook. ``numba``: pointwise
 # work, loss and Adam compiled. ``native``: the C kernel of ``harness_native``.
 VARIANTS: Mapping[str, Variant] = {  # the plainest first
-    "vectorised": Variant(lambda: Engine(partial(HoistedNetwork, recurrence=Vectorised))),
-    "loop": Variant(lambda: Engine(LoopNetwork)),
+    "vectorised": Variant(_vectorised),
+    "loop": Variant(_loop),
     "numba": Variant(_numba, missing=_no_numba),
     "native": Variant(_native, native_runs, native_missing, build_native),
 }
 # The reference of all backends in float64, for proofs alone: the graph of the cell, interpreted.
 REFERENCE = "reference"
-INTERPRETED = Variant(lambda: Engine(partial(HoistedNetwork, recurrence=Stepwise)))
+INTERPRETED = Variant(_interpreted)
 COMPILED = ("native", "numba")  # the faster first
 # What a compiled variant saves against ``vectorised`` per time step, at least. LSTM, hidden/batch:
 # 30 us at 100/1, 70 us at 128/32, 600 us at 512/64.

@@ -96,6 +96,10 @@ class TorchBackend(Backend):
         everywhere: tuple[Dtype, ...] = ("float32", "float64", "bfloat16")
         return (*everywhere, "tf32") if device.startswith("cuda") else everywhere
 
+    def all_variants(self) -> tuple[str, ...]:
+        """Return the variants that run some cell here."""
+        return tuple(name for name, variant in VARIANTS.items() if variant.missing() is None)
+
     def missing_variants(self) -> Mapping[str, Missing]:
         """Return the variants that lack something here, such as a compiler."""
         reasons = {name: variant.missing() for name, variant in VARIANTS.items()}

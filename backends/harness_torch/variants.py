@@ -1,6 +1,7 @@
 """The only list of this backend's variants. To add one, write its module and an entry here.
 
-Nothing imports torch before a variant is used: ``harness list`` must stay fast.
+No torch is imported before a variant is used, and no cell traced before ``takes`` is asked:
+``harness list`` must stay fast.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ from typing import TYPE_CHECKING
 
 from harness.cells import GRU, LSTM, RNN, ReluRNN
 from harness.contract import Cell, Dtype, Missing, Model, Trial
-from harness.recurrence import derive
 from harness_native import (
     build_native,
     native_missing,
@@ -127,6 +127,8 @@ def _not_in_library(model: Model, _device: str, _dtype: Dtype) -> str | None:
 
 
 def _is_linear(cell: Cell) -> bool:
+    from harness.recurrence import derive
+
     return derive(cell).linear is not None
 
 

@@ -254,6 +254,13 @@ class Backend(ABC):
     def variants(self, cell: Cell) -> tuple[str, ...]:
         """Return the variants that can execute ``cell`` here, the plainest first."""
 
+    def all_variants(self) -> tuple[str, ...] | None:
+        """Return the variants that can execute some cell here, the plainest first.
+
+        ``harness list`` asks, so that it need not trace cells. None: it asks ``variants`` for each.
+        """
+        return None
+
     def missing_variants(self) -> Mapping[str, Missing]:
         """Return the variants that exist but cannot run here, each with the reason and the fix."""
         return {}

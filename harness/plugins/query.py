@@ -50,6 +50,11 @@ def variants(backend: Backend, cell: Cell) -> tuple[str, ...]:
     return _ask(backend, "variants", _words, cell)
 
 
+def all_variants(backend: Backend) -> tuple[str, ...] | None:
+    """Return the variants that run some cell; None: only ``variants`` tells."""
+    return _ask(backend, "all_variants", lambda answer: None if answer is None else _words(answer))
+
+
 def missing_variants(backend: Backend) -> dict[str, Missing]:
     """Return the variants that cannot run here, with the reason and the fix."""
     return _ask(backend, "missing_variants", _pairs_with(_missing))

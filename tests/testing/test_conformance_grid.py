@@ -341,6 +341,7 @@ SANE = "it_declares_itself_sanely"
             "missing variant native: Missing must say the fix",
         ),
         ({"variants": ()}, "variants: none for any of the cells lstm"),
+        ({"all_variants": ("loop",)}, "all_variants: expected ['native', 'numba', 'vectorised']"),
         ({"groups": ("a b",)}, "group"),
         ({"checkpoints": "auto"}, "checkpoints: expected a bool"),
         ({"dtypes": ("float16",)}, "dtypes: unknown names"),

@@ -10,8 +10,9 @@ import jax
 import numpy as np
 from jax import Array
 
-import harness_native
 from harness.contract import Cell
+from harness_native.library import cell_library
+from harness_native.xla import xla_shim
 
 States = tuple[Array, ...]
 Weights = Mapping[str, Array]
@@ -39,7 +40,7 @@ def _forward(
     threads: int, cell: Cell, zx: Array, weights: Weights, state: States, probe: Array | None
 ) -> tuple[Result, Kept]:
     _register()
-    plan, count, hidden = harness_native.cell_library(cell).plan, len(state), state[0].shape[-1]
+    plan, count, hidden = cell_library(cell).plan, len(state), state[0].shape[-1]
     inner = sum(plan.inner)
     results = [_like(zx, hidden)] * count + [zx] + [_like(zx, hidden)] * (inner + plan.extra)
     call = jax.ffi.ffi_call(
@@ -70,7 +71,7 @@ def _backward(
 ) -> tuple[Any, ...]:
     weights, start, states, gates, operands, values, probe = kept
     d_hidden, d_final = cotangent
-    plan, inner = harness_native.cell_library(cell).plan, iter(operands)
+    plan, inner = cell_library(cell).plan, iter(operands)
     products, results = list[Array](), dict[str, Any]()
     for index, product in enumerate(cell.products):
         weight = weights[f"weight_{product.name}"]
@@ -103,13 +104,13 @@ def _like(array: Any, width: int | None = None) -> jax.ShapeDtypeStruct:
 
 
 def _attributes(threads: int, cell: Cell) -> dict[str, np.int64]:
-    number = harness_native.xla_shim().connect(harness_native.cell_library(cell))
+    number = xla_shim().connect(cell_library(cell))
     return {"cell": np.int64(number), "threads": np.int64(threads)}
 
 
 @cache
 def _register() -> None:
-    handlers = harness_native.xla_shim().handlers
+    handlers = xla_shim().handlers
     for name, handler in (("forward", handlers.forward), ("reverse", handlers.reverse)):
         capsule = jax.ffi.pycapsule(handler)  # type: ignore[no-untyped-call]
         jax.ffi.register_ffi_target(f"harness_native_{name}", capsule, platform="cpu")

@@ -8,8 +8,8 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-import harness_native
 from harness.contract import Cell
+from harness_native import library
 from harness_torch.recurrence.layer import ProductLayer, States
 
 
@@ -90,7 +90,7 @@ class _Buffers:
     """
 
     def __init__(self, cell: Cell, zx: Tensor, state: States) -> None:
-        self.cell, self._library = cell, harness_native.cell_library(cell)
+        self.cell, self._library = cell, library.cell_library(cell)
         steps, (batch, hidden) = len(zx), state[0].shape
         plan = self._library.plan
         self.states = [part.new_empty((steps + 1, batch, hidden)) for part in state]
@@ -101,7 +101,7 @@ class _Buffers:
             zx.new_empty((steps, batch, len(pieces) * hidden)) if gate is None else None
             for gate, pieces in zip(plan.shared, plan.pieces, strict=True)
         ]
-        self._layer = harness_native.layer(
+        self._layer = library.layer(
             (steps, batch, hidden),
             double=zx.dtype == torch.float64,
             threads=torch.get_num_threads(),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import rich_click as click
@@ -91,8 +92,12 @@ def _backend_row(backend: Backend, plugins: Plugins) -> Row:
         answer = query.availability(backend)
         if is_missing := isinstance(answer, Missing):
             row["status"] = f"missing: {with_fix(answer.reason, answer.fix)}"
-        offered = {cell.name: query.variants(backend, cell) for cell in plugins.cells.values()}
-        row["variants"] = list(dict.fromkeys(name for names in offered.values() for name in names))
+        names = query.all_variants(backend)
+        offered = {
+            cell.name: query.variants(backend, cell) if names is None else names
+            for cell in plugins.cells.values()
+        }
+        row["variants"] = list(dict.fromkeys(names or chain.from_iterable(offered.values())))
         absent = query.missing_variants(backend)
         row["missing_variants"] = {
             name: with_fix(missing.reason, missing.fix) for name, missing in absent.items()

@@ -84,10 +84,13 @@ def _variants_are_sane(backend: Backend, cells: tuple[Cell, ...]) -> None:
         assert why.fix, f"missing variant {name}: Missing must say the fix"
     every = {cell.name: backend.variants(cell) for cell in cells}
     assert any(every.values()), f"variants: none for any of the cells {', '.join(every)}"
+    listed = backend.all_variants()
     for cell in cells:
         names = every[cell.name]
         if names == ():
             continue
+        extra = sorted(set(names) - set(names if listed is None else listed))
+        assert not extra, f"all_variants: expected {extra} too, which {cell.name} has"
         _distinct_names(f"variant of {cell.name}", names, r"[A-Za-z0-9._-]{1,64}")
         both = sorted(set(names) & set(missing))
         assert not both, f"variants of {cell.name}: {both} are offered and missing at the same time"

@@ -25,9 +25,9 @@ from harness.contract import (
     UnsupportedError,
 )
 from harness_jax.backend import JaxBackend
-from harness_native import CellLibrary, Library, source
 from harness_native.build import Recipe, build
-from harness_native.emit import cell_recipe
+from harness_native.emit import cell_recipe, source
+from harness_native.library import CellLibrary, Library, Product
 from harness_numpy import NumpyBackend
 from harness_numpy.native import NativeRecurrence, address, library
 from harness_numpy.recurrence.layer import Shape, Stepwise
@@ -271,9 +271,7 @@ def test_large_products(m, n, k, transposed, dtype):
     flags = {"transpose_a": "a" in transposed, "transpose_b": "b" in transposed, "accumulate": 1}
     places = {"a": address(a), "b": address(b), "bias": address(bias), "c": address(out)}
     library().multiply(
-        harness_native.Product(
-            is_double=dtype == "float64", threads=2, m=m, n=n, k=k, **flags, **places
-        )
+        Product(is_double=dtype == "float64", threads=2, m=m, n=n, k=k, **flags, **places)
     )
     agree({"out": out}, {"out": expected}, dtype)
 
