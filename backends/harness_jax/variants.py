@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from harness.contract import Cell, Dtype, Missing, Model, Trial
+from harness.contract import Cell, Dtype, Missing, Model, Trial, UnsupportedError
 from harness_native import (
     build_native,
     native_missing,
@@ -67,7 +67,10 @@ class Variant:
 
     def runs(self, cell: Cell) -> bool:
         """Say whether the variant can execute ``cell`` here."""
-        return self.takes(cell) and self.missing() is None
+        try:
+            return self.takes(cell) and self.missing() is None
+        except UnsupportedError:  # its step cannot be traced: a trial of it says why
+            return False
 
 
 def _scan() -> Engine:

@@ -77,6 +77,8 @@ def check_cell(cell: Cell) -> None:
             expected = f"{kind} must be a tuple of different names"
             raise PluginError(f"cell {cell.name!r}: {expected}, got {answer_text(names)}")
     for kind, problem in (
+        ("gates", _problem_of_words(cell.gates)),
+        ("states", _problem_of_words(cell.states, attributes=True)),
         ("vectors", _problem_of_names(cell.vectors, cell)),
         ("products", _problem_of_products(cell.products, cell)),
     ):
@@ -100,11 +102,20 @@ def _problem_of_names(names: Any, cell: Cell) -> str | None:
         return None
     if not isinstance(names, tuple) or not _are_different_names(names):
         return "a tuple of different names"
-    if not all(name.isidentifier() and name[0] != "_" and not iskeyword(name) for name in names):
-        return "names that Python allows for an attribute"
+    if problem := _problem_of_words(names, attributes=True):
+        return problem
     products = [each.name for each in cell.products if isinstance(each, Product)]
     used = {f"{kind}_{name}" for kind in ("weight", "bias") for name in ("ih", *products)}
     return "other names than those of weights and biases" if used & set(names) else None
+
+
+def _problem_of_words(names: Sequence[str], *, attributes: bool = False) -> str | None:
+    """Return what names must be, if they are not: code that is generated from a cell has them."""
+    if not all(name.isidentifier() for name in names):
+        return "words of letters, digits and _"
+    if attributes and any(name.startswith("_") or iskeyword(name) for name in names):
+        return "names that Python allows for an attribute"
+    return None
 
 
 def _problem_of_products(products: Any, cell: Cell) -> str | None:
@@ -114,6 +125,8 @@ def _problem_of_products(products: Any, cell: Cell) -> str | None:
     names = [each.name for each in products]
     if names and (not _are_different_names(names) or not {"ih", "out"}.isdisjoint(names)):
         return "of different names, none of them ih or out"
+    if problem := _problem_of_words(names):
+        return problem
     if any(each.gates is not None and not _are_some(each.gates, cell.gates) for each in products):
         return f"for some of the gates {cell.gates}"
     return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 import traceback
 from collections import namedtuple
 from collections.abc import Callable, Sequence
@@ -19,7 +20,7 @@ class UntraceableError(Exception):
     """An operation that has no place in an expression graph; the message says what to use."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Symbol:
     """An array of the step: one node for each piece of H units along its last axis."""
 
@@ -27,6 +28,9 @@ class Symbol:
     pieces: tuple[Node, ...]
 
     __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return ", ".join(map(repr, self.pieces))
 
     def __getattr__(self, name: str) -> NoReturn:
         if name.startswith("__"):
@@ -123,6 +127,8 @@ def symbol(graph: Graph, value: Any) -> Symbol:
     if isinstance(value, Symbol):
         return value
     if isinstance(value, Real) and not isinstance(value, bool):
+        if not math.isfinite(value):
+            raise UntraceableError(f"{value} cannot be part of a step: use numbers that are finite")
         return Symbol(graph, (graph.constant(float(value)),))
     raise UntraceableError(
         f"a {type(value).__name__} cannot be part of a step: use numbers and the step's arguments"
@@ -169,8 +175,8 @@ class TraceOps(Ops):
         if parts < 1 or len(x.pieces) % parts:
             count = f"{len(x.pieces)} H units" if len(x.pieces) > 1 else "H units"
             raise UntraceableError(
-                f"ops.split cuts an array of {count} into 1 to {len(x.pieces)} equal parts of H "
-                f"units or more, not into {parts}"
+                f"ops.split cannot cut an array of {count} into {parts} equal parts: "
+                "each part has H units, or a multiple of H"
             )
         width = len(x.pieces) // parts
         cuts = (x.pieces[at : at + width] for at in range(0, len(x.pieces), width))
@@ -178,8 +184,10 @@ class TraceOps(Ops):
 
     def concatenate(self, pieces: Sequence[Symbol]) -> Symbol:
         """Return one symbol of all pieces."""
-        parts = (part for each in pieces for part in symbol(self._graph, each).pieces)
-        return Symbol(self._graph, tuple(parts))
+        arrays = list(pieces)
+        if not arrays or not all(isinstance(each, Symbol) for each in arrays):
+            raise UntraceableError("ops.concatenate joins arrays alone, one or more")
+        return Symbol(self._graph, tuple(part for each in arrays for part in each.pieces))
 
     def maximum(self, a: Symbol | float, b: Symbol | float) -> Symbol:
         """Return the larger of two."""
@@ -276,7 +284,7 @@ def trace(cell: Cell) -> Trace:
         raise UnsupportedError(f"cell {cell.name!r}: {error}{_line(error, cell)}") from None
     except HarnessError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         problem = f"step raised {error_text(error)}; it has its arguments, numbers and ops"
         raise UnsupportedError(f"cell {cell.name!r}: {problem}{_line(error, cell)}") from error
     counts = [len(product.gates or cell.gates) for product in cell.products]

@@ -2,6 +2,7 @@
 
 import math
 import re
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -52,7 +53,7 @@ LINES = {
     "nothing": (lambda ops, h, a: h + None, "a NoneType", "use numbers and the step's arguments"),
     "truth": (lambda ops, h, a: h * True, "a bool", "use numbers and the step's arguments"),
     "operation": (lambda ops, h, a: ops.erf(h), "there is no ops.erf", "there are absolute, "),
-    "split of H": (lambda ops, h, a: ops.split(h, 2)[0], "ops.split", "not into 2"),
+    "split of H": (lambda ops, h, a: ops.split(h, 2)[0], "ops.split cannot", "into 2 equal parts"),
     "wide and narrow": (lambda ops, h, a: ops.concatenate([h, a]) + h, "2 H and 1 H", "ops.split"),
     "wide state": (
         lambda ops, h, a: ops.concatenate([h, a]),
@@ -61,6 +62,14 @@ LINES = {
     ),
     "constant": (lambda ops, h, a: 1.0, "a new state has a value per", "compute it from zx or"),
     "mean": (lambda ops, h, a: ops.mean(h), "a new state has a value per", "compute it from zx or"),
+    "infinite": (lambda ops, h, a: h + math.inf, "inf", "use numbers that are finite"),
+    "join of a number": (
+        lambda ops, h, a: ops.split(ops.concatenate([h, 1.0]), 2)[0],
+        "ops.concatenate",
+        "joins arrays alone",
+    ),
+    "join of nothing": (lambda ops, h, a: ops.concatenate([]), "ops.concatenate", "one or more"),
+    "exit": (lambda ops, h, a: sys.exit(3), "SystemExit", "it has its arguments, numbers and ops"),
     "zero": (lambda ops, h, a: h / 0.0, "ZeroDivisionError", "it has its arguments, numbers and"),
     "mistake": (
         lambda ops, h, a: h + LIST[0],
@@ -107,7 +116,7 @@ def test_a_gate_that_is_not_cut_off_is_refused():
     cell = cell_of(lambda ops, zx, state, own: (zx + state.h,))
     assert "arithmetic of arrays of 2 H and 1 H units: split the wider one" in refusal(cell)
     cell = cell_of(lambda ops, zx, state, own: (ops.split(zx, 3)[0] + state.h,))
-    assert "cuts an array of 2 H units into 1 to 2 equal parts of H" in refusal(cell)
+    assert "ops.split cannot cut an array of 2 H units into 3 equal parts" in refusal(cell)
 
 
 def test_a_product_that_is_taken_twice_is_refused():

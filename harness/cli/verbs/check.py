@@ -36,8 +36,9 @@ from harness.cli.options.types import WORDS, Named
 def command(blocked: tuple[str, ...], /, **options: Any) -> int:
     """Prove that a backend computes the reference's function, for every cell and variant.
 
-    Shapes, loss, every gradient tensor, optimizer steps, carried state, masks, aliasing,
-    determinism, and whether the backend waits for its own work. Exit status 3 if a check fails; 2
+    First each cell by itself: its trace, and its gradient against finite differences. Then shapes,
+    loss, every gradient tensor, optimizer steps, carried state, masks, aliasing, determinism, and
+    whether the backend waits for its own work. Exit status 3 if a check fails; 2
     if all pass, but a named variant or cell did not run, or nothing at all.
     """
     from harness.cli.work.check import check_backends

@@ -30,8 +30,15 @@ from harness.execute.process import thread_variables
 from harness.measure import REFERENCE_BACKEND
 from harness.plan.problems import listed
 from harness.plugins import Plugins, load_plugins, query
-from harness.testing import Check, CheckResult, checks_for_backend, run_check
+from harness.testing import (
+    Check,
+    CheckResult,
+    checks_for_backend,
+    checks_for_cell,
+    run_check,
+)
 from harness.testing.backend.devices import DEVICES
+from harness.testing.cells import step_can_be_traced
 
 PROGRESS_SECONDS = 60.0  # between two lines of progress off a terminal
 
@@ -44,6 +51,8 @@ def check_backends(blocked: tuple[str, ...], options: Mapping[str, Any]) -> int:
     cells = named_cells or list(plugins.cells.values())
     variants = _joined(options["variants"])
     selections = selected_backends(plugins, _joined(options["names"]), variants, console)
+    of_cells, untraced = _check_cells(cells, console, verbose=options["verbose"])
+    cells = [cell for cell in cells if cell.name not in untraced]
     checked: list[Checked] = []
     for selection in selections:
         backend = selection.backend
@@ -58,7 +67,9 @@ def check_backends(blocked: tuple[str, ...], options: Mapping[str, Any]) -> int:
             reason = f"{label}: {query.without_name(backend, error)}"
             console.print(f"[red]FAIL[/] {escape(printable(reason))}", soft_wrap=True)
     is_complete = len(checked) == len(selections)
-    failed = not is_complete or any(failures(each.results) for each in checked)
+    of_engines = any(failures(each.results) for each in checked)
+    failed = not is_complete or of_engines or bool(failures(of_cells))
+    named_cells = [cell for cell in named_cells if cell in cells]
     problems = not_run(checked, variants, named_cells, whole=is_complete)
     if problems and not failed:
         raise UsageError(listed(problems))
@@ -84,6 +95,28 @@ def _bound_threads(plugins: Plugins) -> dict[str, BrokenAnswerError]:
             broken[name] = error
     threadpool_limits(1)  # NumPy's BLAS, which is already loaded
     return broken
+
+
+def _check_cells(
+    cells: Sequence[Cell], console: Console, *, verbose: bool
+) -> tuple[list[CheckResult], set[str]]:
+    """Check each cell by itself; return the results, and the names of those with no trace.
+
+    A cell that cannot be traced runs on no engine.
+    """
+    results, untraced = list[CheckResult](), set[str]()
+    for check in (check for cell in cells for check in checks_for_cell(cell)):
+        if check.cell in untraced:
+            continue
+        with redirect_stdout(sys.stderr):  # plugins may print
+            result = run_check(check)
+        results.append(result)
+        if verbose or not result.passed:
+            console.print(_line("", result), soft_wrap=True)
+        if check.name == step_can_be_traced.__name__ and not result.passed:
+            untraced.add(check.cell)
+    console.print(_sum("cells", results), soft_wrap=True)
+    return results, untraced
 
 
 def _checks(
@@ -164,5 +197,5 @@ def _line(backend: str, result: CheckResult) -> str:
         word = "[green]ok  [/]" if result.passed else "[red]FAIL[/]"
     engine = ":".join(part for part in (backend, result.variant) if part)
     message = f": {result.message}" if result.message else ""
-    text = f"{engine} {result.cell} {result.name}{message}"
-    return f"{word} {escape(printable(text))}"
+    text = " ".join(part for part in (engine, result.cell, result.name) if part)
+    return f"{word} {escape(printable(text + message))}"
