@@ -29,6 +29,14 @@ BINARY = {
     "divide": lambda ops, x, y: x / (1.5 + ops.tanh(y)),
     "maximum": lambda ops, x, y: ops.maximum(x, y),
 }
+# Of two matrices M and N, and an array x.
+MATRIX = {
+    "scale rows": lambda ops, m, n, x: x * m,
+    "divide rows": lambda ops, m, n, x: m / (1.5 + ops.tanh(x)),
+    "matrix sum": lambda ops, m, n, x: m - 0.3 * n + 0.1,
+    "matrix times": lambda ops, m, n, x: 0.3 * m * n,
+    "matrix quotient": lambda ops, m, n, x: m / (1.5 + n * n),
+}
 SPACE = 64  # operands are drawn below it, and counted round
 
 
@@ -49,28 +57,55 @@ class RandomCell(Cell):
         products: declared.
         program: instructions, each ``Taken`` or (operation, operand, operand).
         ends: of each state, which value it becomes.
+        with_matrix: the last state is a matrix.
     """
 
     name = "random"
     gates = ("a",)
 
-    def __init__(self, counts, products, program, ends):
+    def __init__(self, counts, products, program, ends, *, with_matrix=False):
         gates, states, vectors = counts
         self.gates = tuple("abcdef"[:gates])
-        self.states = ("h", "c", "n", "m")[:states]
+        self.matrix_states = ("S",) if with_matrix else ()
+        self.states = (*("h", "c", "n", "m")[:states], *self.matrix_states)
         self.vectors = tuple(f"u_{at}" for at in range(vectors))
         self.products, self.program, self.ends = products, program, ends
         self.recurrent = bool(products)
 
     def step(self, ops, zx, state, own):
         """Run the program; a value is any result before."""
-        values = [*ops.split(zx, len(self.gates)), *state, *own]
+        arrays = [part for part, name in zip(state, self.states, strict=True) if name != "S"]
+        matrices = [state.S] if self.matrix_states else []
+        values = [*ops.split(zx, len(self.gates)), *arrays, *own]
         for instruction in self.program:
-            values += self._results(ops, values, state, instruction)
-        return tuple(
-            values[end % len(values)] + (0.1 * old if end % 3 else 0.0)
-            for end, old in zip(self.ends, state, strict=True)
+            if not self._run_on_matrices(ops, values, matrices, instruction):
+                values += self._results(ops, values, arrays, instruction)
+        h, *others = (
+            kinds[end % len(kinds)] + (0.1 * old if end % 3 else 0.0)
+            for end, old, name in zip(self.ends, state, self.states, strict=True)
+            for kinds in ([matrices] if name == "S" else [values])
         )
+        read = [ops.contract(matrices[-1], values[-1] + values[0])] if matrices else []
+        return (sum(read, h), *others)
+
+    def _run_on_matrices(self, ops, values, matrices, instruction):
+        """Run an instruction about matrices; return False if it is none."""
+        if isinstance(instruction, Taken):
+            return False
+        name, first, second = instruction
+        x, y = (values[at % len(values)] + values[0] for at in (first, second))
+        if name == "outer" or (name in {*MATRIX, "contract"} and not matrices):
+            matrices.append(ops.outer(x, y))
+        elif name == "contract":
+            values.append(ops.contract(matrices[first % len(matrices)], y))
+        elif name == "dot":
+            values.append(ops.contract(x, y))
+        elif name in MATRIX:
+            m, n = (matrices[at % len(matrices)] for at in (first, second))
+            matrices.append(MATRIX[name](ops, m, n, values[second % len(values)]))
+        else:
+            return False
+        return True
 
     def _results(self, ops, values, state, instruction):
         count = len(values)
@@ -98,11 +133,16 @@ class RandomCell(Cell):
 
 
 @st.composite
-def random_cells(draw, most=10, *, most_states=4, with_products=True):
-    """Draw a cell of 1 to 6 gates, 1 to 4 states, 0 to 3 vectors and 0 to 2 products."""
+def random_cells(draw, most=10, *, most_states=4, with_products=True, with_matrices=False):
+    """Draw a cell of 1 to 6 gates, 1 to 4 states, 0 to 3 vectors and 0 to 2 products.
+
+    With matrices, one more state may be a matrix, and the program has ``outer`` and ``contract``.
+    """
     gates, states = draw(st.integers(1, 6)), draw(st.integers(1, most_states))
     names, operand = tuple("abcdef"[:gates]), st.integers(0, SPACE - 1)
-    operations = st.sampled_from([*UNARY, *BINARY, "wide"])
+    names_of = [*UNARY, *BINARY, "wide"]
+    names_of += [*MATRIX, *["outer", "contract", "dot"] * 3] if with_matrices else []
+    operations, with_matrix = st.sampled_from(names_of), with_matrices and draw(st.booleans())
     program = draw(st.lists(st.tuples(operations, operand, operand), min_size=1, max_size=most))
     products = []
     kinds = [(), ("hh",), ("hh", "hn"), ("hn", "hh")] if with_products else [()]
@@ -112,6 +152,7 @@ def random_cells(draw, most=10, *, most_states=4, with_products=True):
         at = draw(st.integers(0, len(program)))
         which = draw(st.none() | st.integers(0, states - 1))
         program.insert(at, Taken(len(products) - 1, which, draw(operand)))
-    ends = draw(st.lists(operand, min_size=states, max_size=states))
+    length = states + with_matrix
+    ends = draw(st.lists(operand, min_size=length, max_size=length))
     counts = (gates, states, draw(st.integers(0, 3)))
-    return RandomCell(counts, tuple(products), program, ends)
+    return RandomCell(counts, tuple(products), program, ends, with_matrix=with_matrix)

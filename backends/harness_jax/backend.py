@@ -30,7 +30,7 @@ from harness.contract import (
 from harness.contract.errors import with_fix
 from harness_jax.cache import cache_variables
 from harness_jax.cpu_devices import CPU_DEVICES
-from harness_jax.variants import VARIANTS, fastest
+from harness_jax.variants import VARIANTS, fastest, no_fused
 from harness_native import native_versions
 
 FIX = (
@@ -66,6 +66,8 @@ class JaxBackend(Backend):
         """Return what the variant ``fused`` computes."""
         from harness_jax.recurrence.plan import source
 
+        if reason := no_fused(cell):
+            raise UnsupportedError(reason)
         return source(cell)
 
     def versions(self) -> dict[str, str]:
@@ -170,7 +172,10 @@ class JaxBackend(Backend):
 
 
 def _why_unsupported(model: Model, variant: str, device: str, dtype: Dtype) -> str | None:
-    return VARIANTS[variant].unsupported(model, device, dtype) if variant in VARIANTS else None
+    try:
+        return VARIANTS[variant].unsupported(model, device, dtype) if variant in VARIANTS else None
+    except UnsupportedError as error:  # the step cannot be traced
+        return str(error)
 
 
 def _first_line(path: Path) -> str:

@@ -220,9 +220,9 @@ class JaxTrainer(Trainer):
             return self._state
         size = batch.shape[1]
         if size not in self._zeros:
-            zeros = np.zeros((self._model.layers, size, self._model.hidden))
+            zeros = [np.zeros(shape) for shape in self._model.state_shapes(size)]
             with self._settings():
-                self._zeros[size] = self._put_state([zeros for _ in self._model.cell.states])
+                self._zeros[size] = self._put_state(zeros)
         return self._zeros[size]
 
     def _put_state(self, state: Sequence[Array]) -> States:

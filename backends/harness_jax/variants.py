@@ -116,6 +116,17 @@ def _not_linear(model: Model, _device: str, _dtype: Dtype) -> str | None:
     return f"{name} is not linear in its state, so it has no parallel scan: choose jax:fused"
 
 
+def _has_fused(cell: Cell) -> bool:
+    return no_fused(cell) is None
+
+
+def no_fused(cell: Cell) -> str | None:
+    """Return why the variant ``fused`` cannot run a cell, or None."""
+    from harness.recurrence import derive
+
+    return derive(cell).matrix_refusal("jax:fused")
+
+
 def _has_deer(cell: Cell) -> bool:
     return _no_deer(cell) is None
 
@@ -126,6 +137,8 @@ def _no_deer(cell: Cell) -> str | None:
     from harness.recurrence import derive, reachable
 
     recurrence = derive(cell)
+    if reason := recurrence.matrix_refusal("Newton's method here"):
+        return reason
     nodes = reachable([*recurrence.after, *recurrence.operands])
     kinks = sorted({node.op for node in nodes} & KINKS)
     return f"its step has a kink ({', '.join(kinks)})" if kinks else None
@@ -156,7 +169,7 @@ def _not_native(model: Model, device: str, dtype: Dtype) -> str | None:
 # ``harness_native``.
 VARIANTS: Mapping[str, Variant] = {  # the plainest first
     "scan": Variant(_scan),
-    "fused": Variant(_fused),
+    "fused": Variant(_fused, _has_fused, lambda model, _device, _dtype: no_fused(model.cell)),
     "parallel": Variant(_parallel, _is_linear, _not_linear),
     "deer": Variant(_deer, _has_deer, _not_for_deer),
     "native": Variant(
@@ -174,6 +187,7 @@ FASTEST: Mapping[str, Callable[[Trial], bool]] = {
     "native": lambda trial: native_unsupported(trial.device, trial.dtype) is None,
     "parallel": lambda trial: trial.device != "cpu" or trial.batch == 1,
     "fused": lambda _trial: True,
+    "scan": lambda _trial: True,
 }
 
 

@@ -92,6 +92,8 @@ def plan_of(cell: Cell) -> Plan:
 @lru_cache(maxsize=64)
 def _planned(recurrence: Recurrence) -> Plan:
     cell = recurrence.cell
+    if reason := recurrence.matrix_refusal("the kernel"):
+        raise UnsupportedError(reason)
     if max(map(len, (cell.states, cell.products, cell.vectors, cell.gates))) > MOST:
         raise UnsupportedError(
             f"the kernel takes up to {MOST} gates, states, products and vectors of a cell"

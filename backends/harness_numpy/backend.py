@@ -27,7 +27,7 @@ from harness.contract import (
 from harness_native import native_source, native_versions
 from harness_numpy.products import product_chain
 from harness_numpy.trainer import NumpyTrainer
-from harness_numpy.variants import COMPILED, REFERENCE, VARIANTS, compiled_pays
+from harness_numpy.variants import COMPILED, REFERENCE, VARIANTS, compiled_pays, unwritten
 
 
 class NumpyBackend(Backend):
@@ -52,6 +52,8 @@ class NumpyBackend(Backend):
         """Return the code of the variants ``native``, ``vectorised`` and ``numba``."""
         if language == "c":
             return native_source(cell)
+        if reason := unwritten(cell):
+            raise UnsupportedError(reason)
         if language == "numba":
             from harness_numpy.compiled.source import source as numba_source
 
@@ -88,6 +90,15 @@ class NumpyBackend(Backend):
                 if name in self.variants(cell) and VARIANTS[name].build(cell):
                     return name
         return "vectorised"
+
+    def why_unsupported(self, model: Model, trial: Trial) -> str | None:
+        """Return why the trial's variant cannot run this cell, or None."""
+        try:
+            return (
+                VARIANTS[trial.variant].refusal(model.cell) if trial.variant in VARIANTS else None
+            )
+        except UnsupportedError as error:  # the step cannot be traced
+            return str(error)
 
     def trainer(
         self, model: Model, optimizer: Optimizer, parameters: Parameters, execution: Execution

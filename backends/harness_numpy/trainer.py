@@ -98,12 +98,12 @@ class NumpyTrainer(Trainer):
 
     def gradients(self, batch: DeviceBatch) -> Gradients:
         """Return loss and gradients, dropout off, no update."""
-        names = self._model.cell.states if self._network.keeps_states else ("h",)
-        shape = (self._model.layers, batch.steps, batch.size, self._model.hidden)
-        states = tuple(np.empty(shape, self._dtype) for _ in names)
+        shapes = self._model.state_shapes(batch.steps, batch.size)
+        kept = shapes if self._network.keeps_states else shapes[:1]
+        states = tuple(np.empty(shape, self._dtype) for shape in kept)
         with np.errstate(all="ignore"):
             loss, _ = self._backpropagate(batch, training=False, states=states)
-        whole = len(states) == len(self._model.cell.states)
+        whole = len(states) == len(shapes)
         return Gradients(float(loss), self._gradients.copy(), states[0], states if whole else None)
 
     def _backpropagate(

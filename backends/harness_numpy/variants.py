@@ -12,8 +12,8 @@ from functools import partial
 from importlib.util import find_spec
 from typing import Any
 
-from harness.contract import Array, Cell, Missing, Model, Optimizer, Trial
-from harness_native import build_native, native_missing, native_runs
+from harness.contract import Array, Cell, Missing, Model, Optimizer, Trial, UnsupportedError
+from harness_native import build_native, native_missing, native_refusal
 from harness_numpy.recurrence.flat import Flat
 from harness_numpy.recurrence.masks import Masks
 from harness_numpy.recurrence.network import Network
@@ -43,26 +43,40 @@ class Variant:
 
     Attributes:
         engine: imports what the variant needs, and returns the parts.
-        takes: whether it can run a cell.
+        refusal: says why it cannot run a cell, or returns None.
         missing: says why it is not available here, without importing it, or returns None.
         build: builds what it needs for a cell; False if that failed: then ``missing`` says why.
     """
 
     engine: Callable[[], Engine]
-    takes: Callable[[Cell], bool] = lambda _cell: True
+    refusal: Callable[[Cell], str | None] = lambda _cell: None
     missing: Callable[[], Missing | None] = lambda: None
     build: Callable[[Cell], bool] = lambda _cell: True
 
     def runs(self, cell: Cell) -> bool:
         """Say whether the variant can execute ``cell`` here."""
-        return self.takes(cell) and self.missing() is None
+        try:
+            return self.refusal(cell) is None and self.missing() is None
+        except UnsupportedError:  # its step cannot be traced: a trial of it says why
+            return False
+
+
+def unwritten(cell: Cell) -> str | None:
+    """Return why NumPy and Numba code cannot be written for a cell, or None."""
+    from harness.recurrence import derive
+
+    return derive(cell).matrix_refusal("the writer of NumPy code")
 
 
 def _vectorised() -> Engine:
     from harness_numpy.recurrence.hoisted import HoistedNetwork
+    from harness_numpy.recurrence.layer import Recurrence, Shape, Stepwise
     from harness_numpy.written.generated import Vectorised
 
-    return Engine(partial(HoistedNetwork, recurrence=Vectorised))
+    def recurrence(cell: Cell, shape: Shape) -> Recurrence:
+        return Vectorised(cell, shape) if unwritten(cell) is None else Stepwise(cell, shape)
+
+    return Engine(partial(HoistedNetwork, recurrence=recurrence))
 
 
 def _loop() -> Engine:
@@ -103,8 +117,8 @@ def _native() -> Engine:
 VARIANTS: Mapping[str, Variant] = {  # the plainest first
     "vectorised": Variant(_vectorised),
     "loop": Variant(_loop),
-    "numba": Variant(_numba, missing=_no_numba),
-    "native": Variant(_native, native_runs, native_missing, build_native),
+    "numba": Variant(_numba, unwritten, _no_numba),
+    "native": Variant(_native, native_refusal, native_missing, build_native),
 }
 # The reference of all backends in float64, for proofs alone: the graph of the cell, interpreted.
 REFERENCE = "reference"

@@ -29,7 +29,7 @@ from harness.contract import (
 )
 from harness.contract.errors import with_fix
 from harness_native import native_versions
-from harness_torch.variants import VARIANTS, fastest
+from harness_torch.variants import VARIANTS, fastest, no_fused
 
 FIX = (
     'pip install "rnn-harness[torch]"   '
@@ -67,6 +67,8 @@ class TorchBackend(Backend):
         """Return the code of the variant ``fused``."""
         from harness_torch.written.emit import source
 
+        if reason := no_fused(cell):
+            raise UnsupportedError(reason)
         return source(cell)
 
     def devices(self) -> tuple[str, ...]:
@@ -170,7 +172,10 @@ class TorchBackend(Backend):
 
 
 def _why_unsupported(model: Model, variant: str, device: str, dtype: Dtype) -> str | None:
-    return VARIANTS[variant].unsupported(model, device, dtype) if variant in VARIANTS else None
+    try:
+        return VARIANTS[variant].unsupported(model, device, dtype) if variant in VARIANTS else None
+    except UnsupportedError as error:  # the step cannot be traced
+        return str(error)
 
 
 def _torch() -> ModuleType:

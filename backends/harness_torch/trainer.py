@@ -211,10 +211,9 @@ class TorchTrainer(Trainer):
     def _start(self, batch: DeviceBatch) -> States:
         if batch.carry and self._state is not None:
             return self._state
-        shape = (self._model.layers, batch.size, self._model.hidden)
         return tuple(
             torch.zeros(shape, dtype=self._dtype, device=self._device)
-            for _ in self._model.cell.states
+            for shape in self._model.state_shapes(batch.size)
         )
 
     def _chunk(self, batch: DeviceBatch) -> int | None:

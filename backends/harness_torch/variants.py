@@ -129,6 +129,17 @@ def _not_in_library(model: Model, _device: str, _dtype: Dtype) -> str | None:
     return f"torch.nn has no {model.cell.name}: choose torch:fused or torch:loop"
 
 
+def _has_fused(cell: Cell) -> bool:
+    return no_fused(cell) is None
+
+
+def no_fused(cell: Cell) -> str | None:
+    """Return why the variant ``fused`` cannot run a cell, or None."""
+    from harness.recurrence import derive
+
+    return derive(cell).matrix_refusal("torch:fused")
+
+
 def _is_linear(cell: Cell) -> bool:
     from harness.recurrence import derive
 
@@ -158,7 +169,7 @@ def _not_native(model: Model, device: str, dtype: Dtype) -> str | None:
 VARIANTS: Mapping[str, Variant] = {  # the plainest first
     "library": Variant(_library, _in_library, _not_in_library, library_layers=True),
     "loop": Variant(_loop),
-    "fused": Variant(_fused),
+    "fused": Variant(_fused, _has_fused, lambda model, _device, _dtype: no_fused(model.cell)),
     "parallel": Variant(_parallel, _is_linear, _not_linear),
     "compiled": Variant(_compiled, missing=_no_compiler),
     "native": Variant(
@@ -188,6 +199,7 @@ FASTEST: Mapping[str, Callable[[Cell, Trial], bool]] = {
     "parallel": lambda _cell, trial: _on_gpu(trial) or trial.batch * trial.hidden <= NARROW,
     "library": lambda cell, trial: _on_gpu(trial) or (type(cell) is LSTM and trial.batch == 1),
     "fused": lambda _cell, _trial: True,
+    "loop": lambda _cell, _trial: True,
 }
 
 

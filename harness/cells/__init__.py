@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from harness.cells.diagonal import SRU, IndRNN, PositiveDiagonal, SignedDiagonal
 from harness.cells.gru import GRU, MGU, InputBiasGRU, ResetBeforeGRU
 from harness.cells.lstm import LSTM, CoupledLSTM, PeepholeLSTM
+from harness.cells.matrix import GatedDelta
 from harness.cells.minimal import MinGRU, MinLSTM
 from harness.cells.rnn import RNN, Leaky, ReluRNN
 from harness.contract import Cell, hookimpl
@@ -16,6 +17,7 @@ __all__ = [
     "RNN",
     "SRU",
     "CoupledLSTM",
+    "GatedDelta",
     "IndRNN",
     "InputBiasGRU",
     "Leaky",
@@ -38,4 +40,5 @@ def harness_cells() -> Sequence[Cell]:
         LSTM(), PeepholeLSTM(), CoupledLSTM(),
         GRU(), ResetBeforeGRU(), InputBiasGRU(), MGU(),
         MinGRU(), MinLSTM(), IndRNN(), SRU(), SignedDiagonal(), PositiveDiagonal(),
+        GatedDelta(),
     ]  # fmt: skip

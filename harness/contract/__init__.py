@@ -31,6 +31,7 @@ from harness.contract.errors import (
     UsageError,
 )
 from harness.contract.hooks import hookimpl
+from harness.contract.matrix import Matrix
 from harness.contract.model import Array, Inputs, Loss, Model, Parameters, State
 from harness.contract.optimizer import Optimizer
 from harness.contract.records.columns import COLUMNS
@@ -60,6 +61,7 @@ __all__ = [
     "HarnessError",
     "Inputs",
     "Loss",
+    "Matrix",
     "Missing",
     "Model",
     "Ops",

@@ -101,10 +101,10 @@ class Gradients:
         parameters: d loss / d parameter by name, in the shapes of ``Model.parameter_shapes``.
         hidden: (layers, T, B, H), d loss / d h_t: the *total* derivative, through all later time
             steps and layers.
-        states: the same for each of ``Cell.states``, each (layers, T, B, H); the first is
-            ``hidden``. Each state after step t is a separate variable: for an lstm, d loss / d c_t
-            goes through c_{t+1} only, because h_t is another variable. None: the
-            engine gives only ``hidden``; the harness takes the others from its reference.
+        states: the same for each of ``Cell.states``, each (layers, T, B, H), with one axis H more
+            for a matrix; the first is ``hidden``. Each state after step t is a separate variable:
+            for an lstm, d loss / d c_t goes through c_{t+1} only, because h_t is another variable.
+            None: the engine gives only ``hidden``; the harness takes the others from its reference.
     """
 
     loss: float
@@ -194,7 +194,10 @@ class Trainer(ABC):
 
     @abstractmethod
     def state(self) -> State | None:
-        """Return a copy of the carried state, each (layers, B, H); None means zeros."""
+        """Return a copy of the carried state; None means zeros.
+
+        Each is (layers, B, H), or (layers, B, H, H) for a matrix.
+        """
 
     @abstractmethod
     def load_state(self, state: State | None) -> None:

@@ -14,15 +14,18 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.contract.matrix import Matrix
+
 Tensor = Any  # an array of the engine that runs the cell
 # One (B, H) per name in ``Cell.states``; the first is always h. A step may also say ``state.h``.
+# Those of ``Cell.matrix_states`` are a ``Matrix`` (B, H, H).
 CellState = tuple[Tensor, ...]
 
 
 class Ops(ABC):
     """The array operations of a step besides ``+ - * /``.
 
-    All are elementwise but the last five. An engine inherits; it may override what is written here
+    All are elementwise but the last seven. An engine inherits; it may override what is written here
     by what its framework does better.
     """
 
@@ -95,6 +98,23 @@ class Ops(ABC):
         centred = x - self.mean(x)
         return centred / self.sqrt(self.mean(centred * centred) + epsilon)
 
+    def outer(self, a: Tensor, b: Tensor) -> Matrix:
+        """Return the matrix with a_i * b_j in row i: (B, H), (B, H) -> (B, H, H).
+
+        In ``+ - * /`` matrices meet element by element. A value (B, H), (B, 1) or (H,) times a
+        matrix scales its rows, as does a matrix divided by one.
+        """
+        return Matrix(a[..., None] * b[..., None, :])
+
+    def contract(self, x: Tensor | Matrix, q: Tensor) -> Tensor:
+        """Return the sum over the last axis of x times q (B, H).
+
+        A matrix x (B, H, H) gives (B, H), its product with q; x (B, H) gives (B, 1).
+        """
+        if isinstance(x, Matrix):
+            return (x.array @ q[..., None])[..., 0]
+        return (x * q).sum(-1)[..., None]
+
     def product(self, name: str, operand: Tensor) -> Tensor:
         """Return operand (B, H) @ weight_NAME.T + bias_NAME, (B, n*H): one of ``Cell.products``.
 
@@ -128,7 +148,8 @@ class Cell(ABC):
 
     The engine computes the input product ``zx = X @ weight_ih.T + bias_ih`` for all time steps at
     once. Inside the step, ``ops.product("hh", state.h)`` is the recurrent product. Shapes: ``zx``
-    (B, G*H), each state (B, H), each vector (H,). ``states[0]`` is h, the cell's output.
+    (B, G*H), each state (B, H) or a matrix (B, H, H), each vector (H,). ``states[0]`` is h, the
+    cell's output.
 
     ``step`` is called once with symbols; everything else follows from the expressions it makes: its
     gradient, its kernels, and the scan of a cell that is linear in its state. So it may not branch
@@ -137,6 +158,7 @@ class Cell(ABC):
     Attributes:
         gates: in the order of the rows of weight_ih; G = len(gates).
         states: what a time step hands to the next; h first.
+        matrix_states: those of ``states`` that are matrices (B, H, H); not h.
         products: the learnt products that ``step`` takes, each once.
         vectors: the names of further parameters (H,) of each layer, such as peepholes; ``step`` has
             them as ``own.NAME``.
@@ -149,6 +171,7 @@ class Cell(ABC):
     name: ClassVar[str]
     gates: ClassVar[tuple[str, ...]]
     states: ClassVar[tuple[str, ...]] = ("h",)
+    matrix_states: ClassVar[tuple[str, ...]] = ()
     products: ClassVar[tuple[Product, ...]] = (Product(),)
     vectors: ClassVar[tuple[str, ...]] = ()
     memory_gate: ClassVar[str | None] = None
@@ -165,14 +188,20 @@ class Cell(ABC):
 
     @abstractmethod
     def step(self, ops: Any, zx: Tensor, state: Any, own: Any) -> CellState:
-        """Return the new states, a tuple of one (B, H) per name in ``states``.
+        """Return the new states, a tuple of one (B, H) or matrix per name in ``states``.
 
         Args:
             ops: ``Ops``.
             zx: (B, G*H); ``ops.split(zx, G)`` gives the gates.
-            state: the old states by name, as ``state.h``; each (B, H).
+            state: the old states by name, as ``state.h``; each (B, H), or a matrix.
             own: the vectors by name, as ``own.peephole_i``; each (H,).
         """
+
+    def state_shapes(self, hidden: int) -> tuple[tuple[int, ...], ...]:
+        """Return the shape of each state of one sequence: (H,), or (H, H) for a matrix."""
+        return tuple(
+            (hidden, hidden) if name in self.matrix_states else (hidden,) for name in self.states
+        )
 
     def retention(self, ops: Ops, biases: Mapping[str, Tensor]) -> Tensor | None:
         """Return the share (H,) of the state that one step keeps if gates see only their biases.

@@ -48,17 +48,20 @@ def check_dtype(backend: Backend, execution: Execution) -> None:
 
 
 def check_state(model: Model, state: State) -> None:
-    """Check that ``state`` has one array (layers, B, H) for each state of the cell, with one B.
+    """Check that ``state`` has an array for each state of the cell, with one B.
+
+    Each is (layers, B, H), or (layers, B, H, H) for a matrix.
 
     Raises:
         UsageError: the number of arrays or one of their shapes is wrong.
     """
-    shapes = [np.shape(part) for part in state]
+    shapes = tuple(np.shape(part) for part in state)
     sizes = {shape[1] for shape in shapes if len(shape) > 1}
-    expected = {(model.layers, size, model.hidden) for size in sizes}
-    if len(shapes) != len(model.cell.states) or len(expected) != 1 or set(shapes) != expected:
-        names = ", ".join(model.cell.states)
-        raise UsageError(
-            f"a state of {model.cell.name} is ({names}), "
-            f"each ({model.layers}, B, {model.hidden}), not {shapes}"
+    if len(sizes) != 1 or shapes != model.state_shapes(*sizes):
+        expected = ", ".join(
+            f"{name} ({', '.join(map(str, (model.layers, 'B', *shape)))})"
+            for name, shape in zip(
+                model.cell.states, model.cell.state_shapes(model.hidden), strict=True
+            )
         )
+        raise UsageError(f"a state of {model.cell.name} is {expected}, not {list(shapes)}")

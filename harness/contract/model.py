@@ -15,7 +15,8 @@ from harness.contract.cell import Cell
 
 Array = NDArray[np.floating]
 Parameters = dict[str, Array]  # by torch.nn name, e.g. weight_ih_l0 (G*H, D)
-State = tuple[Array, ...]  # one array (layers, B, H) per name in Cell.states
+# One array per name in ``Cell.states``: (layers, B, H), or (layers, B, H, H) for a matrix.
+State = tuple[Array, ...]
 
 Loss = Literal["cross_entropy", "squared_error", "binary_cross_entropy"]
 
@@ -77,6 +78,11 @@ class Model:
         shapes["weight_out"] = (self.outputs, self.hidden)
         shapes["bias_out"] = (self.outputs,)
         return shapes
+
+    def state_shapes(self, *leading: int) -> tuple[tuple[int, ...], ...]:
+        """Return the shape of each state: (layers, leading..., H), or with (H, H) for a matrix."""
+        shapes = self.cell.state_shapes(self.hidden)
+        return tuple((self.layers, *leading, *shape) for shape in shapes)
 
     def recurrent_rows(self) -> int:
         """Return the rows of all products with the state in one layer: G*H for ``weight_hh``."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -122,13 +123,13 @@ class Setup:
     def flow_batch(self) -> Batch:
         """Return the first sequences of the first training batch, for the gradient flow."""
         batch = next(self.training())
-        states, most = len(self.model.cell.states), FLOW_SEQUENCES
+        shapes, most = self.model.state_shapes(), FLOW_SEQUENCES
         dtype = array_dtype(self.trial.dtype)
-        if states > 1:  # the reference may have to run it; the batch is the same for every backend
+        if len(shapes) > 1:  # the reference may have to run it; all backends have the same batch
             dtype = "float64"
             operations = training_flops_per_token(self.model) * batch.time_steps
             most = min(most, max(FEWEST, int(FLOW_OPERATIONS // operations)))
-        width = self.model.layers * self.model.hidden * states * np.dtype(dtype).itemsize
+        width = sum(math.prod(shape) for shape in shapes) * np.dtype(dtype).itemsize
         return batch.first(min(most, max(1, FLOW_BYTES // (width * batch.time_steps))))
 
     def probe(self, sequences: int) -> Batch:
@@ -209,7 +210,8 @@ def check_backend(backend: Backend, trial: Trial, plugins: Plugins) -> None:
 
 
 def _check_variant(backend: Backend, trial: Trial, plugins: Plugins) -> None:
-    variants = query.variants(backend, plugins.cell(trial.cell))
+    cell = plugins.cell(trial.cell)
+    variants = query.variants(backend, cell)
     if trial.variant in variants:
         return
     missing = query.missing_variants(backend)
@@ -221,10 +223,13 @@ def _check_variant(backend: Backend, trial: Trial, plugins: Plugins) -> None:
         raise UnsupportedError(
             f"backend {backend.name!r} does not run the cell {trial.cell}; it runs: {runs}"
         )
-    names = ", ".join(variants)
-    raise UnsupportedError(
-        f"backend {backend.name!r} runs {trial.cell} as {names}, not as {trial.variant!r}"
+    problem = (
+        f"backend {backend.name!r} runs {trial.cell} as {', '.join(variants)}, "
+        f"not as {trial.variant!r}"
     )
+    small = Model(cell, Inputs("token", 2), trial.hidden, trial.layers, 2, "cross_entropy")
+    reason = query.why_unsupported(backend, small, trial)
+    raise UnsupportedError(f"{problem}: {reason}" if reason else problem)
 
 
 def _check_devices(backend: Backend, trial: Trial, names: Sequence[str]) -> None:

@@ -79,6 +79,7 @@ def check_cell(cell: Cell) -> None:
     for kind, problem in (
         ("gates", _problem_of_words(cell.gates)),
         ("states", _problem_of_words(cell.states, attributes=True)),
+        ("matrix_states", _problem_of_matrices(cell.matrix_states, cell)),
         ("vectors", _problem_of_names(cell.vectors, cell)),
         ("products", _problem_of_products(cell.products, cell)),
     ):
@@ -116,6 +117,15 @@ def _problem_of_words(names: Sequence[str], *, attributes: bool = False) -> str 
     if attributes and any(name.startswith("_") or iskeyword(name) for name in names):
         return "names that Python allows for an attribute"
     return None
+
+
+def _problem_of_matrices(names: Any, cell: Cell) -> str | None:
+    """Return what matrix_states must be, if they are not: states, but not the output."""
+    if names == ():
+        return None
+    if isinstance(names, tuple) and _are_different_names(names) and {*names} <= {*cell.states[1:]}:
+        return None
+    return f"a tuple of states other than the first, {cell.states[0]}"
 
 
 def _problem_of_products(products: Any, cell: Cell) -> str | None:

@@ -227,10 +227,9 @@ def study_units(
                 "name a trial of a text task, such as char",
             )
         )
-    states = plugins.cell(trial.cell).states
     names = tuple(
         f"{state}{layer}.{unit}"
-        for state in states
+        for state in _vector_states(plugins.cell(trial.cell))
         for layer in range(trial.layers)
         for unit in range(trial.hidden)
     )
@@ -243,6 +242,11 @@ def study_units(
     model = text_model(plugins, checkpoint, stored, vocabulary)
     values = _values(model, stored.parameters, vocabulary, readable)
     return UnitStudy(trial, readable, source, len(text) - len(readable), names, values)
+
+
+def _vector_states(cell: Cell) -> tuple[str, ...]:
+    """Return the states that have a value per unit; a matrix has one per pair of units."""
+    return tuple(name for name in cell.states if name not in cell.matrix_states)
 
 
 def _validation_text(plugins: Plugins, trial: Trial, characters: int) -> str:
@@ -283,7 +287,8 @@ def _values(model: Model, parameters: Parameters, vocabulary: Vocabulary, text: 
     """
     pieces = list(map(vocabulary.encode, text))
     tokens = np.concatenate(pieces)
-    states = np.empty((len(model.cell.states), model.layers, len(tokens), model.hidden))
+    count = len(_vector_states(model.cell))
+    states = np.empty((count, model.layers, len(tokens), model.hidden))
     with np.errstate(all="ignore"):
         for layer in range(model.layers):
             weights = _weights(parameters, layer)
@@ -312,14 +317,18 @@ def _weights(parameters: Parameters, layer: int) -> dict[str, Array]:
 def _run_layer(
     cell: Cell, products: Iterable[Array], weights: Mapping[str, Array], states: Array
 ) -> None:
-    """Write the states (S, n, H) of one layer, from its n input products (G*H,), without biases."""
+    """Write the states (S, n, H) of one layer, from its n input products (G*H,), without biases.
+
+    A matrix is not among them.
+    """
     step, ops = step_of(cell), LayerOps(weights)
     own = tuple(weights[name] for name in cell.vectors)
-    state = tuple(np.zeros(states.shape[-1]) for _ in cell.states)
+    state = tuple(np.zeros(shape) for shape in cell.state_shapes(states.shape[-1]))
+    kept = [cell.states.index(name) for name in _vector_states(cell)]
     for at, product in enumerate(products):
         state = step(ops, product + weights["bias_ih"], state, own)
-        for values, value in zip(states, state, strict=True):
-            values[at] = value
+        for values, index in zip(states, kept, strict=True):
+            values[at] = state[index]
 
 
 def _missing(mask: Mask, half: int) -> str:

@@ -8,10 +8,18 @@ from dataclasses import dataclass
 from functools import cached_property
 from weakref import WeakKeyDictionary
 
-from harness.contract import Cell, Ops, Tensor
-from harness.recurrence.graph import Graph, Node, infix, reachable, substituted, uses
+from harness.contract import Cell, Matrix, Ops, Tensor
+from harness.recurrence.graph import (
+    MATRIX_OPERATIONS,
+    Graph,
+    Node,
+    infix,
+    reachable,
+    substituted,
+    uses,
+)
 from harness.recurrence.reverse import Anchor, Reverse, Term, reversed_step
-from harness.recurrence.trace import trace
+from harness.recurrence.trace import state_width, trace
 
 Tensors = tuple[Tensor, ...]
 
@@ -23,8 +31,8 @@ class Gradient:
     Attributes:
         zx: (B, G*H).
         products: per product (B, n*H).
-        state: per state (B, H), along pointwise paths: without the products whose operand is a
-            state; the number 0.0 where no path reaches.
+        state: per state (B, H) or (B, H, H), along pointwise paths: without the products whose
+            operand is a state; the number 0.0 where no path reaches.
         vectors: per vector (B, H), before the sum over sequences; 0.0 as above.
     """
 
@@ -75,12 +83,12 @@ class Recurrence:
         Args:
             ops: the engine's operations.
             zx: (B, G*H).
-            state: before the step, each (B, H).
+            state: before the step, each (B, H), or (B, H, H) for a matrix.
             own: the vectors, each (H,).
             product: (index, operand (B, H)) -> (B, n*H), with its bias.
 
         Returns:
-            the new states, each (B, H), and the products, each (B, n*H).
+            the new states, as before the step, and the products, each (B, n*H).
         """
         values = self._leaves(ops, zx, state, own)
         products: list[Tensor] = [None] * len(self.pieces)
@@ -122,30 +130,29 @@ class Recurrence:
             ops: as in ``step``.
             zx: (B, G*H).
             products: what ``step`` returned.
-            state: before the step, each (B, H).
+            state: as in ``step``.
             own: the vectors, each (H,).
-            d_new: d loss / d new state, each (B, H).
+            d_new: d loss / d new state, in the shapes of ``state``.
             back: (index, d_product (B, n*H)) -> d loss / d operand (B, H), d_product @ weight;
                 called only for operands that the step computes.
         """
         values = self._all_values(ops, zx, products, state, own)
         for index, part in enumerate(d_new):
-            values[self.graph.leaf("new", index)] = part
+            values[self.graph.leaf("new", index, self.before[index].width)] = part
         zeros = 0.0 * d_new[0]
         d_products: list[Tensor] = [None] * len(self.pieces)
 
         def value(term: Term) -> Tensor:
-            evaluate(ops, [term.factor], values)
-            factor = values[term.factor]
-            unit = term.factor.op == "constant" and term.factor.value == 1
-            return values[term.anchor] if unit else values[term.anchor] * factor
+            return _term(ops, term, values)
 
         def total(terms: Sequence[Term]) -> Tensor:
             first, *rest = [value(term) for term in terms]
             for part in rest:
                 first = first + part
-            narrow = all(term.is_narrow for term in terms)
-            return zeros + first if narrow else first
+            if all(term.is_narrow for term in terms):
+                return zeros + first
+            is_row = any(term.is_matrix for term in terms) and first.shape[-2] < first.shape[-1]
+            return zeros[..., None] + first if is_row else first
 
         def joined(row: Sequence[Term | None]) -> Tensor:
             parts = [zeros if term is None else zeros + value(term) for term in row]
@@ -153,8 +160,7 @@ class Recurrence:
 
         for each in self.reverse.order:
             if isinstance(each, Anchor):
-                sums = total(each.terms)
-                values[each.node] = ops.mean(sums) if each.mean else sums
+                values[each.node] = _anchored(ops, each, total(each.terms))
             else:
                 d_products[each.index] = joined(self.reverse.products[each.index])
                 if each.state is None:
@@ -164,6 +170,14 @@ class Recurrence:
             tuple(d_products),
             tuple(total(terms) if terms else 0.0 for terms in self.reverse.state),
             tuple(zeros + total(terms) if terms else 0.0 for terms in self.reverse.vectors),
+        )
+
+    def matrix_refusal(self, engine: str) -> str | None:
+        """Return why an engine without the operations of matrices cannot run the cell, or None."""
+        operations = {node.op for node in reachable([*self.after, *self.operands])}
+        lacking = next((each for each in MATRIX_OPERATIONS if each in operations), None)
+        return (
+            None if lacking is None else f"{engine} has no {lacking}, which {self.cell.name} takes"
         )
 
     @cached_property
@@ -207,6 +221,7 @@ class Recurrence:
             *(f"root {node.index}" for node in roots),
             *(f"pieces {[node.index for node in pieces]}" for pieces in self.pieces),
             f"{len(self.gates)} gates, vectors {self.cell.vectors}, products {self.cell.products}",
+            f"matrices {[node.index for node in self.before if node.width == 'matrix']}",
         ]
         return hashlib.sha256("\n".join(content).encode()).hexdigest()
 
@@ -259,7 +274,8 @@ class Recurrence:
         for each in self.reverse.order:
             if isinstance(each, Anchor):
                 parts = " + ".join(written(each.terms))
-                lines.append(f"{self.label(each.node)} = {'mean of ' * each.mean}{parts}")
+                of = f"sum over {each.summed} of " if each.summed else "mean of " * each.mean
+                lines.append(f"{self.label(each.node)} = {of}{parts}")
             else:
                 row = written(self.reverse.products[each.index])
                 lines.append(f"d_{self.cell.products[each.index].name} = {', '.join(row)}")
@@ -321,21 +337,57 @@ def evaluate(
             values[node] = _value(ops, node, args)
 
 
+def _by_row(nodes: Sequence[Node], values: Sequence[Tensor]) -> Sequence[Tensor]:
+    """Return the values for arithmetic: where one is a matrix, (B, H) becomes (B, H, 1)."""
+    if all(node.width != "matrix" for node in nodes):
+        return values
+    return [
+        value if node.width in {"matrix", "constant"} else value[..., None]
+        for node, value in zip(nodes, values, strict=True)
+    ]
+
+
+def _term(ops: Ops, term: Term, values: dict[Node, Tensor]) -> Tensor:
+    """Return the value of a gradient; what is computed for it goes into ``values``."""
+    evaluate(ops, [term.factor], values)
+    if term.factor.op == "constant" and term.factor.value == 1:
+        return values[term.anchor]
+    nodes = (term.anchor, term.factor)
+    anchor, factor = _by_row(nodes, [values[node] for node in nodes])
+    return anchor * factor
+
+
+def _anchored(ops: Ops, anchor: Anchor, total: Tensor) -> Tensor:
+    """Return the value of an anchor from the sum of its terms."""
+    if anchor.mean:
+        return ops.mean(total)
+    if anchor.summed is None:
+        return total
+    result = total.sum(-2 if anchor.summed == "rows" else -1)
+    return result[..., None] if anchor.summed == "units" else result
+
+
 def _value(ops: Ops, node: Node, args: Sequence[Tensor]) -> Tensor:
     if node.op == "constant":
         return node.value
-    if node.op == "sum":
-        return _sum(node, args)
-    if node.op == "times":
-        result = args[0]
-        for part in args[1:]:
-            result = result * part
-        return result
-    if node.op == "divide":
-        return args[0] / args[1]
+    if node.op in ARITHMETIC:
+        return ARITHMETIC[node.op](node, _by_row(node.args, args))
     if node.op == "sign":
         return ops.positive(args[0]) - ops.positive(-args[0])
+    if node.op == "outer":
+        return args[1][..., None, :]
+    if node.op == "contract" and node.args[0].width == "matrix":
+        return ops.contract(Matrix(args[0]), args[1])
     return getattr(ops, node.op)(*args)
+
+
+def _times(node: Node, args: Sequence[Tensor]) -> Tensor:
+    """Multiply what scales the rows of a matrix first: it is small."""
+    factors = sorted(zip(node.args, args, strict=True), key=lambda each: each[0].width == "matrix")
+    result, *rest = (part for _, part in factors)
+    for part in rest:
+        result = result * part
+    return result
 
 
 def _sum(node: Node, args: Sequence[Tensor]) -> Tensor:
@@ -354,6 +406,11 @@ def _sum(node: Node, args: Sequence[Tensor]) -> Tensor:
     return result
 
 
+ARITHMETIC: Mapping[str, Callable[[Node, Sequence[Tensor]], Tensor]] = {
+    "sum": _sum,
+    "times": _times,
+    "divide": lambda _node, args: args[0] / args[1],
+}
 _known: WeakKeyDictionary[type[Cell], dict[int, tuple[Cell, Recurrence]]] = WeakKeyDictionary()
 
 
@@ -378,7 +435,7 @@ def _derived(cell: Cell) -> Recurrence:
         for index, operand in enumerate(traced.operands)
     )
     gates = tuple(graph.leaf("zx", gate) for gate in range(len(cell.gates)))
-    before = tuple(graph.leaf("state", at) for at in range(len(cell.states)))
+    before = tuple(graph.leaf("state", at, state_width(cell, at)) for at in range(len(cell.states)))
     vectors = tuple(graph.leaf("vector", name, "unit") for name in cell.vectors)
     merged = _merged([*traced.states, *traced.operands])
     reverse = reversed_step(graph, gates, before, vectors, pieces, traced.operands, traced.states)

@@ -3,8 +3,9 @@
 Sums and products are flat, constants are folded, and equal expressions are one node. So two
 spellings of the same arithmetic give the same graph, and the same generated code.
 
-A node is an array of one of four widths: a constant, one number per unit (H,), one per sequence
-(B, 1), or one per sequence and unit (B, H).
+A node is an array of one of five widths: a constant, one number per unit (H,), one per sequence
+(B, 1), one per sequence and unit (B, H), or a matrix per sequence (B, H, H). An argument of a
+matrix that is none itself scales or fills its rows.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-Width = Literal["constant", "unit", "sequence", "both"]
+Width = Literal["constant", "unit", "sequence", "both", "matrix"]
 
 UNARY: Mapping[str, Callable[[float], float]] = {  # on constants
     "sigmoid": lambda x: 1 / (1 + math.exp(-x)) if x >= 0 else math.exp(x) / (1 + math.exp(x)),
@@ -34,6 +35,7 @@ UNARY: Mapping[str, Callable[[float], float]] = {  # on constants
 LEAVES = ("zx", "state", "vector", "new", "back", "anchor")
 RANKS = {op: rank for rank, op in enumerate(("constant", *LEAVES, "product"))}
 COMMUTATIVE = ("sum", "times")
+MATRIX_OPERATIONS = ("outer", "contract")
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +44,7 @@ class Node:
 
     Attributes:
         op: ``constant``, a leaf, ``product``, ``sum``, ``times``, ``divide``, ``maximum``,
-            ``mean`` or one of ``UNARY``.
+            ``mean``, ``outer``, ``contract`` or one of ``UNARY``.
         args: the nodes that it is computed from.
         value: of a constant, the number; of a leaf, its index or name; of a ``product``, (index of
             the product, piece); of a ``sum``, (one coefficient per argument, constant).
@@ -136,6 +138,15 @@ class Graph:
             return x
         return self._node("mean", (x,), None, "constant" if x.width == "unit" else "sequence")
 
+    def outer(self, a: Node, b: Node) -> Node:
+        """Return the matrix with a_i b_j in row i: a times one whose rows are all b."""
+        return self.times(a, self._node("outer", (self.constant(1.0), b), None, "matrix"))
+
+    def contract(self, x: Node, q: Node) -> Node:
+        """Return the sum over the last axis of x times q: (B, H) of a matrix, else (B, 1)."""
+        width: Width = "both" if x.width == "matrix" else "sequence"
+        return self._node("contract", (x, q), None, width)
+
     def again(self, node: Node, args: Sequence[Node]) -> Node:
         """Return ``node`` with other arguments, in normal form."""
         if node.op == "sum":
@@ -149,6 +160,7 @@ class Graph:
             return self.unary(node.op, args[0])
         makers: dict[str, Callable[..., Node]] = {
             "divide": self.divide, "maximum": self.maximum, "mean": self.mean,
+            "outer": self.outer, "contract": self.contract,
         }  # fmt: skip
         return makers[node.op](*args) if args else self._node(node.op, (), node.value, node.width)
 
@@ -391,4 +403,6 @@ def _joint(nodes: Iterable[Node]) -> Width:
     widths = {node.width for node in nodes} - {"constant"}
     if not widths:
         return "constant"
+    if "matrix" in widths:
+        return "matrix"
     return widths.pop() if len(widths) == 1 else "both"

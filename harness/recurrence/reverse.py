@@ -13,8 +13,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
-from harness.recurrence.graph import Graph, Node, reachable, shared
+from harness.recurrence.graph import MATRIX_OPERATIONS, Graph, Node, Width, reachable, shared
 
 
 @dataclass(frozen=True)
@@ -30,14 +31,28 @@ class Term:
         wide = {self.anchor.width, self.factor.width} - {"constant", "sequence"}
         return not wide
 
+    @property
+    def is_matrix(self) -> bool:
+        """Whether it has a matrix per sequence, (B, H, H)."""
+        return "matrix" in {self.anchor.width, self.factor.width}
+
 
 @dataclass(frozen=True)
 class Anchor:
-    """A sum of terms, under the name of a leaf; or its mean over the units, (B, 1)."""
+    """A sum of terms, under the name of a leaf; or what remains of it over an axis.
+
+    Attributes:
+        node: the leaf.
+        terms: what is added.
+        mean: it is the mean over the units, (B, 1).
+        summed: it is the sum over the units, (B, 1), or over the columns or the rows of a matrix,
+            (B, H).
+    """
 
     node: Node
     terms: tuple[Term, ...]
     mean: bool = False
+    summed: Literal["units", "columns", "rows"] | None = None
 
 
 @dataclass(frozen=True)
@@ -96,6 +111,9 @@ class _Reversal:
         """Add to a node's gradient; terms of one anchor become one."""
         if node.op == "constant" or (factor.op == "constant" and factor.value == 0):
             return
+        if node.width != "matrix" and Term(anchor, factor).is_matrix:
+            # The node is for the rows of a matrix: its gradient is the sum over the columns.
+            anchor, factor = self._anchor([Term(anchor, factor)], summed="columns"), self.unit
         terms = self.adjoints.setdefault(node, [])
         for at, term in enumerate(terms):
             if term.anchor is anchor:
@@ -112,10 +130,21 @@ class _Reversal:
             self.adjoints[node] = terms = [Term(anchor, self.unit)]
         return terms[0] if terms else None
 
-    def _anchor(self, terms: Sequence[Term], *, mean: bool = False) -> Node:
+    def _anchor(
+        self,
+        terms: Sequence[Term],
+        *,
+        mean: bool = False,
+        summed: Literal["units", "columns", "rows"] | None = None,
+    ) -> Node:
         index = sum(isinstance(each, Anchor) for each in self.order)
-        node = self.graph.leaf("anchor", index, "sequence" if mean else "both")
-        self.order.append(Anchor(node, tuple(terms), mean))
+        width: Width = "both"
+        if mean or summed == "units":
+            width = "sequence"
+        elif summed is None and any(term.is_matrix for term in terms):
+            width = "matrix"
+        node = self.graph.leaf("anchor", index, width)
+        self.order.append(Anchor(node, tuple(terms), mean, summed))
         return node
 
     def pass_on(self, node: Node, term: Term) -> None:
@@ -139,9 +168,25 @@ class _Reversal:
             self.add(second, a, graph.times(f, graph.sum([(-1.0, chosen)], 1.0)))
         elif node.op == "mean":
             self.add(node.args[0], self._anchor([term], mean=True), self.unit)
+        elif node.op in MATRIX_OPERATIONS:
+            self._pass_to_arrays(node, term)
         elif node.op in SLOPES:
             slope = SLOPES[node.op](graph, node, node.args[0])
             self.add(node.args[0], a, graph.times(f, slope))
+
+    def _pass_to_arrays(self, node: Node, term: Term) -> None:
+        """Do the same for ``outer`` and ``contract``, whose gradients are sums over an axis."""
+        x, q = node.args
+        if node.op == "outer":  # each row is q
+            self.add(q, self._anchor([term], summed="rows"), self.unit)
+        elif x.width == "matrix":
+            self.add(x, term.anchor, self.graph.outer(term.factor, q))
+            rows = Term(term.anchor, self.graph.times(term.factor, x))
+            self.add(q, self._anchor([rows], summed="rows"), self.unit)
+        else:
+            total = self._anchor([term], summed="units")
+            self.add(x, total, q)
+            self.add(q, total, x)
 
 
 Slope = Callable[[Graph, Node, Node], Node]  # graph, y, x -> dy / dx
@@ -190,7 +235,8 @@ def reversed_step(
     """
     work = _Reversal(graph, operands)
     for index, node in enumerate(after):
-        work.add(node, graph.leaf("new", index), work.unit)
+        width = before[index].width
+        work.add(node, graph.leaf("new", index, width), work.unit)
     first_pieces = {parts[0]: index for index, parts in enumerate(pieces)}
     needed = [*reachable([*after, *operands]), *(piece for parts in pieces for piece in parts)]
     done: dict[int, tuple[Term | None, ...]] = {}

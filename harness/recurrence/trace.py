@@ -11,9 +11,12 @@ from dataclasses import dataclass
 from numbers import Real
 from typing import Any, NoReturn
 
-from harness.contract import Cell, HarnessError, Ops, UnsupportedError, uses_old_step
+from harness.contract import Cell, HarnessError, Matrix, Ops, UnsupportedError, uses_old_step
 from harness.contract.wording import error_text
-from harness.recurrence.graph import Graph, Node, canonical
+from harness.recurrence.graph import Graph, Node, Width, canonical
+
+# ops, zx, states, vectors -> new states
+Step = Callable[[Any, Any, tuple[Any, ...], tuple[Any, ...]], tuple[Any, ...]]
 
 
 class UntraceableError(Exception):
@@ -55,10 +58,10 @@ class Symbol:
         return self._with(other, lambda a, b: self.graph.sum([(1.0, b), (-1.0, a)]))
 
     def __mul__(self, other: Any) -> Symbol:
-        return self._with(other, self.graph.times)
+        return self._with(other, self.graph.times, scales=True)
 
     def __truediv__(self, other: Any) -> Symbol:
-        return self._with(other, self.graph.divide)
+        return self._with(other, self.graph.divide, scales=self.is_matrix)
 
     def __rtruediv__(self, other: Any) -> Symbol:
         return self._with(other, lambda a, b: self.graph.divide(b, a))
@@ -71,11 +74,27 @@ class Symbol:
 
     __radd__, __rmul__ = __add__, __mul__
 
+    @property
+    def is_matrix(self) -> bool:
+        """Whether it is (B, H, H)."""
+        return any(piece.width == "matrix" for piece in self.pieces)
+
     def _each(self, function: Callable[[Node], Node]) -> Symbol:
         return Symbol(self.graph, tuple(function(piece) for piece in self.pieces))
 
-    def _with(self, other: Any, function: Callable[[Node, Node], Node]) -> Symbol:
-        others = symbol(self.graph, other).pieces
+    def _with(
+        self, other: Any, function: Callable[[Node, Node], Node], *, scales: bool = False
+    ) -> Symbol:
+        """Return ``function`` of each pair of pieces; ``scales``: one may scale a matrix's rows."""
+        other = symbol(self.graph, other)
+        others = other.pieces
+        if not scales and self.is_matrix != other.is_matrix:
+            narrow = others if self.is_matrix else self.pieces
+            if narrow[0].width != "constant":
+                raise UntraceableError(
+                    "this arithmetic of a matrix S (B, H, H) and an array a (B, H) cannot be "
+                    "traced: S * a and S / a scale its rows; ops.outer makes a matrix of arrays"
+                )
         count = max(len(self.pieces), len(others))
         if not all(
             len(pieces) == count
@@ -171,7 +190,7 @@ class TraceOps(Ops):
 
     def split(self, x: Symbol, parts: int) -> Sequence[Symbol]:
         """Return ``parts`` symbols of equally many pieces."""
-        x = symbol(self._graph, x)
+        x = self._no_matrix(x, "split")
         if parts < 1 or len(x.pieces) % parts:
             count = f"{len(x.pieces)} H units" if len(x.pieces) > 1 else "H units"
             raise UntraceableError(
@@ -187,31 +206,66 @@ class TraceOps(Ops):
         arrays = list(pieces)
         if not arrays or not all(isinstance(each, Symbol) for each in arrays):
             raise UntraceableError("ops.concatenate joins arrays alone, one or more")
-        return Symbol(self._graph, tuple(part for each in arrays for part in each.pieces))
+        parts = (part for each in arrays for part in self._no_matrix(each, "concatenate").pieces)
+        return Symbol(self._graph, tuple(parts))
 
     def maximum(self, a: Symbol | float, b: Symbol | float) -> Symbol:
         """Return the larger of two."""
-        return symbol(self._graph, a)._with(b, self._graph.maximum)  # noqa: SLF001 - its friend
+        a, b = self._no_matrix(a, "maximum"), self._no_matrix(b, "maximum")
+        return a._with(b, self._graph.maximum)  # noqa: SLF001 - its friend
 
     def mean(self, x: Symbol) -> Symbol:
         """Return the mean over the last axis."""
-        pieces = symbol(self._graph, x).pieces
+        pieces = self._no_matrix(x, "mean").pieces
         parts = [(1 / len(pieces), self._graph.mean(piece)) for piece in pieces]
         return Symbol(self._graph, (self._graph.sum(parts),))
+
+    def outer(self, a: Symbol, b: Symbol) -> Any:
+        """Return the matrix with a_i b_j in row i."""
+        nodes = (self.single(part, "an argument of ops.outer") for part in (a, b))
+        return Symbol(self._graph, (self._graph.outer(*nodes),))
+
+    def contract(self, x: Any, q: Symbol) -> Symbol:
+        """Return the sum over the last axis of x times q."""
+        is_matrix = symbol(self._graph, x).is_matrix
+        where = "the first argument of ops.contract"
+        node = self.matrix(x, where) if is_matrix else self.single(x, where)
+        second = self.single(q, "the second argument of ops.contract")
+        return Symbol(self._graph, (self._graph.contract(node, second),))
 
     def single(self, x: Symbol | float, where: str) -> Node:
         """Return the node of an array of H units."""
         pieces = symbol(self._graph, x).pieces
         if len(pieces) != 1:
             raise UntraceableError(f"{where} is an array of H units, not of {len(pieces)} H")
+        if pieces[0].width == "matrix":
+            raise UntraceableError(
+                f"{where} is (B, H), not a matrix: use ops.contract, or declare matrix_states"
+            )
         if pieces[0].width != "both":
             raise UntraceableError(
                 f"{where} has a value per sequence and unit: compute it from zx or a state"
             )
         return pieces[0]
 
+    def matrix(self, x: Symbol | float, where: str) -> Node:
+        """Return the node of a matrix."""
+        x = symbol(self._graph, x)
+        if not x.is_matrix:
+            raise UntraceableError(f"{where} is a matrix (B, H, H): make it with ops.outer")
+        return x.pieces[0]
+
+    def _no_matrix(self, x: Symbol | float, op: str) -> Symbol:
+        x = symbol(self._graph, x)
+        if x.is_matrix:
+            raise UntraceableError(
+                f"ops.{op} of a matrix cannot be traced: "
+                "take it of arrays, before ops.outer or after ops.contract"
+            )
+        return x
+
     def _unary(self, op: str, x: Symbol | float) -> Symbol:
-        return symbol(self._graph, x)._each(  # noqa: SLF001
+        return self._no_matrix(x, op)._each(  # noqa: SLF001
             lambda node: self._graph.unary(op, node)
         )
 
@@ -275,10 +329,13 @@ def trace(cell: Cell) -> Trace:
     graph = Graph()
     ops = TraceOps(graph, cell)
     gates = tuple(graph.leaf("zx", gate) for gate in range(len(cell.gates)))
-    states = [Symbol(graph, (graph.leaf("state", at),)) for at in range(len(cell.states))]
+    states = [
+        Symbol(graph, (graph.leaf("state", at, state_width(cell, at)),))
+        for at in range(len(cell.states))
+    ]
     own = [Symbol(graph, (graph.leaf("vector", name, "unit"),)) for name in cell.vectors]
     try:
-        results = step_of(cell)(ops, Symbol(graph, gates), tuple(states), tuple(own))
+        results = _step_of(cell)(ops, Symbol(graph, gates), tuple(states), tuple(own))
         new = _checked(ops, cell, results)
     except UntraceableError as error:
         raise UnsupportedError(f"cell {cell.name!r}: {error}{_line(error, cell)}") from None
@@ -306,15 +363,42 @@ def _checked(ops: TraceOps, cell: Cell, results: Any) -> tuple[Node, ...]:
             f"step never takes the product {', '.join(missing)}: "
             "remove it from products, or call ops.product"
         )
-    return tuple(ops.single(part, "a new state") for part in results)
+    return tuple(
+        ops.matrix(part, f"the new state {name}")
+        if name in cell.matrix_states
+        else ops.single(part, "a new state")
+        for name, part in zip(cell.states, results, strict=True)
+    )
 
 
-def step_of(cell: Cell) -> Callable[[Any, Any, tuple[Any, ...], tuple[Any, ...]], tuple[Any, ...]]:
+def state_width(cell: Cell, index: int) -> Width:
+    """Return the width of a state of the cell."""
+    return "matrix" if cell.states[index] in cell.matrix_states else "both"
+
+
+def step_of(cell: Cell) -> Step:
     """Return the cell's ``step`` for states and vectors given as tuples, in the cell's order.
 
-    An engine that differentiates by itself calls it with its own arrays and an ``Ops`` whose
-    ``product`` has the weights of a layer. A step of the old form, with ``zh``, is adapted.
+    An engine that differentiates by itself calls it with its own arrays, a matrix as (B, H, H), and
+    an ``Ops`` whose ``product`` has the weights of a layer. A step of the old form, with ``zh``, is
+    adapted.
     """
+    step = _step_of(cell)
+    if not cell.matrix_states:
+        return step
+    matrices = [state_width(cell, at) == "matrix" for at in range(len(cell.states))]
+
+    def of_arrays(
+        ops: Any, zx: Any, state: tuple[Any, ...], own: tuple[Any, ...]
+    ) -> tuple[Any, ...]:
+        parts = zip(matrices, state, strict=True)
+        new = step(ops, zx, tuple(Matrix(part) if is_one else part for is_one, part in parts), own)
+        return tuple(part.array if isinstance(part, Matrix) else part for part in new)
+
+    return of_arrays
+
+
+def _step_of(cell: Cell) -> Step:
     if uses_old_step(cell):
 
         def old(ops: Any, zx: Any, state: tuple[Any, ...], _: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -57,20 +57,30 @@ def the_trace_equals_the_step(cell: Cell) -> None:
     """``step`` on arrays gives what its trace gives, in float64 and float32."""
     function = step_function(cell, cell.name, H)
     rng = np.random.default_rng(0)
-    widths = [len(gates) for gates in function.gates_of]
-    widths += [1] * (len(function.arguments) - len(widths))
+    widths = [len(gates) * H for gates in function.gates_of]
+    widths += [function.width(name) for name in function.arguments[len(widths) :]]
     count, ends = len(cell.products), len(cell.products) + len(cell.states) + 1
+    shapes = cell.state_shapes(H)
     for dtype in ("float64", "float32"):
-        arguments = [rng.normal(size=(B, width * H)).astype(dtype) for width in widths]
+        arguments = [rng.normal(size=(B, width)).astype(dtype) for width in widths]
         by_code = function.value(arguments)[: len(cell.states)]
-        products = arguments[1 : count + 1]
+        products, states = arguments[1 : count + 1], arguments[count + 1 : ends]
         by_trace, _ = derive(cell).step(
-            NumpyOps(), arguments[0], arguments[count + 1 : ends], arguments[ends:],
+            NumpyOps(),
+            arguments[0],
+            [part.reshape(B, *shape) for part, shape in zip(states, shapes, strict=True)],
+            arguments[ends:],
             lambda index, _, values=products: values[index],  # type: ignore[misc]
-        )  # fmt: skip
+        )
         for name, expected, actual in zip(cell.states, by_code, by_trace, strict=True):
             tolerance = EXACT if dtype == "float64" else 1e-5
-            agree(f"new state {name}", actual, expected, tolerance, "the trace against step")
+            agree(
+                f"new state {name}",
+                actual.reshape(B, -1),
+                expected,
+                tolerance,
+                "the trace against step",
+            )
 
 
 def the_gradient_equals_finite_differences(cell: Cell) -> None:

@@ -126,7 +126,8 @@ def _encoded(model: Model, batch: Batch) -> Array:
 
 def _start(model: Model, batch: Batch, state: State | None, layer: int) -> CellState:
     if state is None:
-        return tuple(np.zeros((batch.size, model.hidden)) for _ in model.cell.states)
+        shapes = model.cell.state_shapes(model.hidden)
+        return tuple(np.zeros((batch.size, *shape)) for shape in shapes)
     return tuple(part[layer] for part in state)
 
 

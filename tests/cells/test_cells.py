@@ -38,7 +38,8 @@ def advance(cell, zx, state, weights):
 
 def drawn(cell, seed=0):
     rng = np.random.default_rng(seed)
-    return rng.normal(size=(B, len(cell.gates) * H)), rng.normal(size=(len(cell.states), B, H))
+    state = [rng.normal(size=(B, *shape)) for shape in cell.state_shapes(H)]
+    return rng.normal(size=(B, len(cell.gates) * H)), state
 
 
 @pytest.mark.parametrize(
@@ -54,14 +55,19 @@ def test_every_cell_conforms(check):
 @each_cell
 def test_a_step_keeps_float32(cell):
     weights = {name: value.astype(np.float32) for name, value in weights_of(cell).items()}
-    zx, state = (array.astype(np.float32) for array in drawn(cell))
+    zx, state = drawn(cell)
+    zx, state = zx.astype(np.float32), [part.astype(np.float32) for part in state]
     assert {new.dtype for new in advance(cell, zx, state, weights)} == {np.dtype(np.float32)}
 
 
 @each_cell
 def test_a_step_leaves_its_arguments_alone(cell):
     (zx, state), weights = drawn(cell), weights_of(cell)
-    before = zx.copy(), state.copy(), {name: value.copy() for name, value in weights.items()}
+    before = (
+        zx.copy(),
+        [part.copy() for part in state],
+        {name: value.copy() for name, value in weights.items()},
+    )
     advance(cell, zx, state, weights)
     np.testing.assert_equal((zx, state, weights), before)
 
@@ -91,9 +97,11 @@ def test_retention_is_the_share_of_the_state_that_a_step_keeps(cell, bias):
     cell = CELLS[cell]
     gate = cell.memory_gate or "a"
     biases = {name: np.full((1, H), bias if name == gate else 0.0) for name in cell.gates}
-    zx, ones = np.concatenate(list(biases.values()), axis=1), np.ones((len(cell.states), 1, H))
+    zx = np.concatenate(list(biases.values()), axis=1)
+    ones = [np.ones((1, *shape)) for shape in cell.state_shapes(H)]
     kept = advance(cell, zx, ones, weights_of(cell, scale=0.0))[-1]
-    np.testing.assert_allclose(cell.retention(OPS, biases), kept, rtol=1e-12, atol=1e-15)
+    expected = np.broadcast_to(cell.retention(OPS, biases), kept.shape)
+    np.testing.assert_allclose(kept, expected, rtol=1e-12, atol=1e-15)
 
 
 @pytest.mark.parametrize("cell", ["rnn", "rnn_relu", "leaky", "indrnn"])

@@ -110,6 +110,28 @@ def test_a_signed_diagonal_counts_modulo_two_and_a_positive_one_cannot():
         assert np.allclose(h, parity) == alternates
 
 
+def test_a_gated_delta_reads_its_pairs_through_the_products_of_what_later_steps_keep():
+    """With scalars a and b: S_T = sum of b_s v_s k_s^T times a_r (I - b_r k_r k_r^T), r > s."""
+    model, batch = model_of("gated_delta", layers=1), sequences()
+    weights = drawn(model)
+    for name in ("weight_ih_l0", "bias_ih_l0"):
+        for scalar in gates(weights[name], 5)[3:]:
+            scalar[...] = scalar[0]  # a view
+    z = batch.inputs @ weights["weight_ih_l0"].T + weights["bias_ih_l0"]
+    z_q, z_k, z_v, z_a, z_b = np.split(z, 5, axis=-1)
+    q, k, v = (part / (1 + np.exp(-part)) for part in (z_q, z_k, z_v))
+    q, k = (part / np.sqrt((part**2).sum(-1, keepdims=True) + 1e-6) for part in (q, k))
+    a, b = (1 / (1 + np.exp(-part[..., 0])) for part in (z_a, z_b))
+    expected = np.zeros((T, B, H))
+    for end, n in np.ndindex(T, B):
+        reads = q[end, n]  # times the later matrices, from the last to the first
+        for s in range(end, -1, -1):
+            expected[end, n] += b[s, n] * v[s, n] * (k[s, n] @ reads)
+            reads = a[s, n] * (reads - b[s, n] * k[s, n] * (k[s, n] @ reads))
+    outputs = run_equations(model, weights, batch).outputs
+    np.testing.assert_allclose(outputs, expected, **EXACT)
+
+
 def lstm_peephole(torch, w, x, h, c):
     u = w.weight_ih @ x + w.bias_ih[:, None] + w.weight_hh @ h + w.bias_hh[:, None]
     peep_i, peep_f, peep_o = (p[:, None] for p in (w.peephole_i, w.peephole_f, w.peephole_o))
@@ -140,7 +162,19 @@ def sru(torch, w, x, h, c):
     return u[3] + r * (new - u[3]), new
 
 
-def by_torch(step, states, weights, batch):
+def gated_delta(torch, w, x, h, S):
+    """The rule as the paper states it: S (I - b k k^T), the row gates a and b aside."""
+    z = (w.weight_ih @ x + w.bias_ih[:, None]).reshape(5, H, -1)
+    q, k, v = torch.nn.functional.silu(z[:3])
+    q, k = (part / torch.sqrt((part * part).sum(0) + 1e-6) for part in (q, k))
+    a, b = torch.sigmoid(z[3:])
+    erased = torch.einsum("ib,jlb->ijlb", b, torch.einsum("jb,lb->jlb", k, k))
+    kept = torch.eye(H, dtype=x.dtype)[None, :, :, None] - erased  # a matrix per row of S
+    new = torch.einsum("ib,ijb,ijlb->ilb", a, S, kept) + torch.einsum("ib,jb->ijb", b * v, k)
+    return torch.einsum("ijb,jb->ib", new, q), new
+
+
+def by_torch(step, shapes, weights, batch):
     """Return h (T, B, H) of the last layer, the loss and its gradients, by autograd."""
     torch = pytest.importorskip("torch")
     tensors = {name: torch.tensor(value, requires_grad=True) for name, value in weights.items()}
@@ -148,7 +182,7 @@ def by_torch(step, states, weights, batch):
     for layer in range(LAYERS):
         end = f"_l{layer}"
         own = {name.removesuffix(end): p for name, p in tensors.items() if name.endswith(end)}
-        state = [torch.zeros(H, B, dtype=torch.float64)] * states
+        state = [torch.zeros(*shape, B, dtype=torch.float64) for shape in shapes]
         for t, x in enumerate(values):
             state = step(torch, SimpleNamespace(**own), x, *state)
             values[t] = state[0]
@@ -160,11 +194,14 @@ def by_torch(step, states, weights, batch):
     return h.detach().numpy(), loss.item(), gradients
 
 
-@pytest.mark.parametrize("step", [lstm_peephole, mgu, leaky, sru], ids=lambda step: step.__name__)
+STEPS = [lstm_peephole, mgu, leaky, sru, gated_delta]
+
+
+@pytest.mark.parametrize("step", STEPS, ids=lambda step: step.__name__)
 def test_a_cell_and_its_gradient_are_those_of_its_equations_in_torch(step):
     model, batch = model_of(step.__name__), sequences()
     weights = drawn(model)
-    h, loss, gradients = by_torch(step, len(model.cell.states), weights, batch)
+    h, loss, gradients = by_torch(step, model.cell.state_shapes(H), weights, batch)
     np.testing.assert_allclose(run_equations(model, weights, batch).outputs, h, **EXACT)
     execution = Execution("loop", dtype="float64")
     trainer = NumpyBackend().trainer(model, Optimizer(), weights, execution)

@@ -1,12 +1,13 @@
 """What every backend refuses in the same words: variants, number formats, states."""
 
+from dataclasses import replace
 from importlib import import_module
 from importlib.util import find_spec
 
 import numpy as np
 import pytest
 
-from harness.cells import LSTM
+from harness.cells import LSTM, GatedDelta
 from harness.contract import (
     Execution,
     Inputs,
@@ -110,8 +111,15 @@ def test_a_state_of_any_number_of_sequences_passes():
 
 @pytest.mark.parametrize("state", ODD_STATES, ids=lambda state: str([part.shape for part in state]))
 def test_a_state_that_does_not_fit_is_refused(state):
-    with pytest.raises(UsageError, match=r"a state of lstm is \(h, c\), each \(2, B, 4\), not \["):
+    with pytest.raises(UsageError, match=r"of lstm is h \(2, B, 4\), c \(2, B, 4\), not \["):
         check_state(MODEL, state)
+
+
+def test_a_matrix_has_one_axis_more():
+    model = replace(MODEL, cell=GatedDelta())
+    check_state(model, (np.zeros((L, B, H)), np.zeros((L, B, H, H))))
+    with pytest.raises(UsageError, match=r"is h \(2, B, 4\), S \(2, B, 4, 4\), not \["):
+        check_state(model, (np.zeros((L, B, H)),) * 2)
 
 
 @pytest.mark.parametrize("name", ENGINES)

@@ -175,10 +175,23 @@ def test_layers_and_states_are_each_a_share_of_the_whole():
     assert flow.to_json()["states"].keys() == {"h", "c"}
 
 
+def test_the_norm_of_a_matrix_is_over_all_its_elements():
+    hidden, matrix = np.zeros((1, 1, 1, 2)), np.array([[3.0, 0.0], [4.0, 12.0]])
+    states = hidden, matrix.reshape(1, 1, 1, 2, 2)
+    trainer = type(
+        "Both",
+        (),
+        {"put": lambda _, b: b, "gradients": lambda *_: Gradients(0, {}, hidden, states)},
+    )()
+    batch = Batch(np.zeros((1, 1, 1)), np.zeros((1, 1, 1)), np.ones((1, 1), bool))
+    assert measure_flow(trainer, batch, ("h", "S")).states["S"].tolist() == [13.0]
+
+
 def test_states_of_another_number_or_shape_are_refused():
     hidden = np.zeros((1, T, B, H))
     batch = network()[2]
-    for states in [(hidden,), (hidden, hidden[:, 1:]), (hidden,) * 3]:
+    wide = np.zeros((*hidden.shape, H + 1))
+    for states in [(hidden,), (hidden, hidden[:, 1:]), (hidden,) * 3, (hidden, wide)]:
         odd = type(
             "Odd",
             (),

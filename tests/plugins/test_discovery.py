@@ -156,6 +156,9 @@ BROKEN = {
         )
         for wrong in (
             "gates = 7",
+            "matrix_states = ('S',)",
+            "matrix_states = ('h',)",
+            "matrix_states = 'h'",
             "gates = ()",
             "gates = ('a', 'a')",
             "gates = 'abc'",

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from harness.cells import harness_cells
 from harness.cells.operations import OPS
-from harness.contract import UnsupportedError
+from harness.contract import Matrix, UnsupportedError
 from harness.recurrence import derive, step_of
 from random_cells import random_cells
 
@@ -47,6 +47,14 @@ class TorchOps:
         centred = x - self.mean(x)
         return centred / torch.sqrt(self.mean(centred * centred) + epsilon)
 
+    def outer(self, a, b):
+        return Matrix(torch.einsum("bi,bj->bij", a, b))
+
+    def contract(self, x, q):
+        if isinstance(x, Matrix):
+            return torch.einsum("bij,bj->bi", x.array, q)
+        return torch.einsum("bi,bi->b", x, q)[:, None]
+
     def product(self, name, operand):
         weight, bias = self.weights[name]
         return operand @ weight.T + bias
@@ -54,14 +62,14 @@ class TorchOps:
 
 def drawn(cell, scale, seed):
     """Return zx, states, vectors, a weight and a bias per product, d_new; all float64."""
-    rng, shape = np.random.default_rng(seed), SHAPES[seed % len(SHAPES)]
-    batch, hidden = shape
+    rng, (batch, hidden) = np.random.default_rng(seed), SHAPES[seed % len(SHAPES)]
+    shapes = [(batch, *shape) for shape in cell.state_shapes(hidden)]
     zx = scale * rng.normal(size=(batch, len(cell.gates) * hidden))
-    state = [rng.normal(size=shape) for _ in cell.states]
+    state = [rng.normal(size=shape) for shape in shapes]
     own = [rng.normal(size=hidden) for _ in cell.vectors]
     rows = [len(product.gates or cell.gates) * hidden for product in cell.products]
     weights = [(rng.normal(size=(count, hidden)), rng.normal(size=count)) for count in rows]
-    return zx, state, own, weights, [rng.normal(size=shape) for _ in cell.states]
+    return zx, state, own, weights, [rng.normal(size=shape) for shape in shapes]
 
 
 def by_autograd(cell, zx, state, own, weights, d_new):
@@ -94,9 +102,12 @@ def by_derivation(cell, zx, state, own, weights, d_new):
     gradient = recurrence.gradient(
         OPS, zx, products, state, own, d_new, lambda at, d_product: d_product @ weights[at][0]
     )
-    ends = (*gradient.state, *gradient.vectors)
-    assert all(isinstance(part, float) or part.shape == state[0].shape for part in ends)
-    d_state = [np.broadcast_to(part, state[0].shape).copy() for part in gradient.state]
+    ends = zip((*gradient.state, *gradient.vectors), (*state, *state[:1] * len(own)), strict=True)
+    assert all(isinstance(part, float) or part.shape == like.shape for part, like in ends)
+    d_state = [
+        np.broadcast_to(part, like.shape).copy()
+        for part, like in zip(gradient.state, state, strict=True)
+    ]
     for at, operand in enumerate(recurrence.operands):
         if operand.op == "state":
             d_state[operand.value] += gradient.products[at] @ weights[at][0]
@@ -145,9 +156,15 @@ def test_the_gradient_of_a_random_cell_is_that_of_autograd(cell, scale, seed):
     assume(agrees(cell, scale, seed))
 
 
+@many(300)
+@given(random_cells(with_matrices=True), SCALES, st.integers(0, 99))
+def test_the_gradient_of_a_random_cell_with_matrices_is_that_of_autograd(cell, scale, seed):
+    assume(agrees(cell, scale, seed))
+
+
 @pytest.mark.full
 @many(5000)
-@given(random_cells(24), SCALES, st.integers(0, 99))
+@given(random_cells(24) | random_cells(24, with_matrices=True), SCALES, st.integers(0, 99))
 def test_the_gradients_of_many_random_cells_are_those_of_autograd(cell, scale, seed):
     assume(agrees(cell, scale, seed))
 

@@ -76,6 +76,52 @@ LINES = {
         "IndexError",
         "it has its arguments, numbers and ops",
     ),
+    "sum with a matrix": (
+        lambda ops, h, a: ops.contract(a + ops.outer(h, a), h),
+        "this arithmetic of a matrix S (B, H, H) and an array a (B, H)",
+        "S * a and S / a scale its rows; ops.outer makes a matrix of arrays",
+    ),
+    "matrix below": (
+        lambda ops, h, a: ops.contract(a / ops.outer(h, a), h),
+        "this arithmetic of a matrix",
+        "S / a",
+    ),
+    "function of a matrix": (
+        lambda ops, h, a: ops.contract(ops.tanh(ops.outer(h, a)), h),
+        "ops.tanh of a matrix",
+        "take it of arrays, before ops.outer or after ops.contract",
+    ),
+    "normalised matrix": (
+        lambda ops, h, a: ops.contract(ops.normalise(ops.outer(h, a)), h),
+        "ops.mean of a matrix",
+        "before ops.outer",
+    ),
+    "maximum of matrices": (
+        lambda ops, h, a: ops.contract(ops.maximum(0.0, ops.outer(h, a)), h),
+        "ops.maximum of a matrix",
+        "before ops.outer",
+    ),
+    "joined matrices": (
+        lambda ops, h, a: ops.split(ops.concatenate([h, ops.outer(h, a)]), 2)[0],
+        "ops.concatenate of a matrix",
+        "before ops.outer",
+    ),
+    "outer of a matrix": (
+        lambda ops, h, a: ops.contract(ops.outer(ops.outer(h, a), a), h),
+        "an argument of ops.outer is (B, H), not a matrix",
+        "use ops.contract, or declare matrix_states",
+    ),
+    "outer of a number": (
+        lambda ops, h, a: ops.contract(ops.outer(1.0, a), h),
+        "an argument of ops.outer has a value per sequence and unit",
+        "compute it from zx or",
+    ),
+    "contraction of gates": (
+        lambda ops, h, a: h * ops.contract(h, ops.concatenate([h, a])),
+        "the second argument of ops.contract is an array of H units",
+        "2 H",
+    ),
+    "matrix state": (lambda ops, h, a: ops.outer(h, a), "a new state is (B, H), not a", "contract"),
     "undeclared": (
         lambda ops, h, a: ops.product("hh", h),
         "ops.product('hh') is not declared",
@@ -110,6 +156,18 @@ def test_the_line_and_the_fix_are_named(result, what, fix):
     if not what.startswith("a new state"):  # else the line where ``step`` begins
         assert line == code
         assert "lambda ops, h, a: " in line
+
+
+def test_a_matrix_state_that_is_an_array_is_refused():
+    class Flat(Cell):
+        name, gates, states, matrix_states, products = "flat", ("a",), ("h", "S"), ("S",), ()
+
+        def step(self, ops, zx, state, own):
+            return zx, zx
+
+    message = refusal(Flat())
+    assert "the new state S is a matrix (B, H, H): make it with ops.outer" in message
+    assert line_of(message)
 
 
 def test_a_gate_that_is_not_cut_off_is_refused():

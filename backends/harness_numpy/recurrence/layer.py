@@ -34,13 +34,14 @@ class Recurrence(ABC):
     Attributes:
         zx: (T, B, G*H) input products; after ``backward``, d loss / d zx. In between, the
             recurrence may use it for anything.
-        states: (T + 1, B, H) per state of the cell; entry 0 is the state before the first step.
+        states: (T + 1, B, H) per state of the cell, (T + 1, B, H, H) for a matrix; entry 0 is the
+            state before the first step.
         operands: per product, what it was taken of, (T, B, H).
         d_products: per product, d loss / d product (T, B, n*H) after ``backward``; may be ``zx``
             itself, and in between it may hold anything.
         d_vectors: per vector, d loss / d vector of each sequence, (B, H), after ``backward``.
-        d_others: (T, B, H) per state except h. ``backward`` of the loops in plain NumPy fills them
-            with the total derivative d loss / d state; empty: not wanted.
+        d_others: per state except h, shaped as its T new values. ``backward`` of the loops in plain
+            NumPy fills them with the total derivative d loss / d state; empty: not wanted.
     """
 
     def __init__(self, cell: Cell, shape: Shape) -> None:
@@ -48,7 +49,8 @@ class Recurrence(ABC):
         rows = (shape.steps, shape.batch)
         self.zx = self._array(*rows, len(cell.gates) * shape.hidden)
         self.states: list[Array] = [
-            np.zeros((shape.steps + 1, shape.batch, shape.hidden), shape.dtype) for _ in cell.states
+            np.zeros((shape.steps + 1, shape.batch, *sizes), shape.dtype)
+            for sizes in cell.state_shapes(shape.hidden)
         ]
         self.operands = self._operands()
         self.d_products = [
@@ -202,7 +204,10 @@ class Stepwise(Recurrence):
                 lambda index, d_product: d_product @ matrices[index],
             )
             self.zx[t] = result.zx
-            d_states = [np.zeros_like(d_hidden[t]) + part for part in result.state]
+            d_states = [
+                np.zeros_like(states[0]) + part
+                for states, part in zip(self.states, result.state, strict=True)
+            ]
             for index, d_product in enumerate(result.products):
                 self.d_products[index][t] = d_product
                 if (operand := self.derived.operands[index]).op == "state":

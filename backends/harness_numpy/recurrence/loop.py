@@ -168,10 +168,10 @@ class LoopNetwork(Network[Tape]):
         return x
 
     def _initial(self, batch: int, state: State | None) -> list[CellState]:
-        """Return one state, each (B, H), per layer; None means zeros."""
+        """Return one state, each (B, H) or (B, H, H), per layer; None means zeros."""
         cell, layers = self.model.cell, range(self.model.layers)
-        zeros = np.zeros((batch, self.model.hidden), self.gradients.dtype)
-        return [
-            tuple(zeros for _ in cell.states) if state is None else tuple(s[n] for s in state)
-            for n in layers
-        ]
+        zeros = tuple(
+            np.zeros((batch, *shape), self.gradients.dtype)
+            for shape in cell.state_shapes(self.model.hidden)
+        )
+        return [zeros if state is None else tuple(s[n] for s in state) for n in layers]

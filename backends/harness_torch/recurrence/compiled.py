@@ -147,7 +147,7 @@ def _backward(
         d_products.append(gradient.products)
         d_vectors.append(tuple(0.0 * direct[t] + part for part in gradient.vectors))
         operands.append(recurrence.operand_values(OPS, *values))
-        d_state = with_products(recurrence, gradient.state, gradient.products, weights, d_state[0])
+        d_state = with_products(recurrence, gradient.state, gradient.products, weights, d_state)
     return (
         torch.stack(totals[::-1]),
         torch.stack(d_zx[::-1]),

@@ -18,22 +18,25 @@ def with_products(
     d_state: Sequence[Any],
     d_products: Sequence[Tensor],
     weights: Sequence[Tensor],
-    like: Tensor,
+    like: States,
 ) -> States:
     """Add to the gradient of each state that of the products that are taken of it.
 
     Args:
         recurrence: of the cell.
-        d_state: along pointwise paths; a number, or broadcast to (B, H).
+        d_state: along pointwise paths; a number, or broadcast to ``like``.
         d_products: per product (B, n*H).
         weights: per product (n*H, H).
-        like: (B, H).
+        like: the states, for their shapes.
     """
-    totals = [part if isinstance(part, Tensor) else torch.zeros_like(like) for part in d_state]
+    totals = [
+        part if isinstance(part, Tensor) else torch.zeros_like(state)
+        for part, state in zip(d_state, like, strict=True)
+    ]
     for operand, d_product, weight in zip(recurrence.operands, d_products, weights, strict=True):
         if operand.op == "state":
             totals[operand.value] = torch.addmm(totals[operand.value], d_product, weight)
-    return tuple(part.expand_as(like) for part in totals)
+    return tuple(part.expand_as(state) for part, state in zip(totals, like, strict=True))
 
 
 def product_gradients(

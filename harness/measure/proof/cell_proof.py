@@ -69,7 +69,8 @@ def prove(cell: Cell, label: str, hidden: int, batch: int) -> None:
     key = (id(cell), hidden, batch)
     if key in _proven:
         return
-    rows = max(1, min(batch, MOST_ELEMENTS // (len(cell.gates) * hidden)))
+    widest = hidden * (max(len(cell.gates), hidden) if cell.matrix_states else len(cell.gates))
+    rows = max(1, min(batch, MOST_ELEMENTS // widest))
     with np.errstate(all="ignore"):  # numbers that are not finite are not judged
         if id(cell) not in _proven_small and _runs_at(cell, label, SMALL):
             for function in _functions(cell, label, SMALL):
@@ -285,7 +286,8 @@ def _draw(function: Function, levels: Array, name: str) -> list[Array]:
             ]
             size = np.concatenate(sizes, axis=1)
         else:
-            size = np.broadcast_to(np.maximum(1.0, 0.5 * levels), (rows, hidden))
+            by_row = np.broadcast_to(np.maximum(1.0, 0.5 * levels), (rows, hidden))
+            size = np.repeat(by_row, function.width(function.arguments[part]) // hidden, axis=1)
         noise = rng.normal(size=size.shape)
         drawn = np.where(size > 1, np.sign(noise) * size, 0.0) + noise
         arguments.append(np.round(drawn / GRID) * GRID)

@@ -75,7 +75,7 @@ class Others(Protocol):
     """Computes the gradients of the other states for an engine that gives only that of h."""
 
     def __call__(self, hidden: Array, batch: Batch, parameters: Parameters) -> Sequence[Array]:
-        """Return d loss / d state for every state but h, each (layers, T, B, H); () if unknown."""
+        """Return d loss / d state for every state but h, as ``Gradients.states``; () if unknown."""
 
 
 def measure_flow(
@@ -91,14 +91,17 @@ def measure_flow(
             incomplete.
 
     Raises:
-        PluginError: there is not one gradient for each state, in the shape of that of h.
+        PluginError: there is not one gradient for each state, in the shape of that of h, or for a
+            matrix with its last axis twice.
     """
     scored = batch.last_scored()
     gradients = trainer.gradients(trainer.put(scored))
     rest: Sequence[Array] = ()
     if gradients.states is not None:
         count = len(names) or len(gradients.states)
-        if [np.shape(state) for state in gradients.states] != [np.shape(gradients.hidden)] * count:
+        shape = np.shape(gradients.hidden)
+        shapes = [np.shape(state) for state in gradients.states]
+        if len(shapes) != count or not {*shapes} <= {shape, (*shape, *shape[-1:])}:
             listed = ", ".join(names) or "the states"
             raise PluginError(
                 f"invalid gradients: states must be one array for each of {listed}, "
@@ -152,10 +155,12 @@ def _joint_norm(norms: Sequence[Series] | Series) -> Series:
 def _norms(hidden: Array) -> Series:
     """Return (layers, T, B) L2 norms of (layers, T, B, H), without under- or overflow in float32.
 
-    NaN becomes infinite, because NaN marks the lags that a sequence does not have.
+    That of a matrix is over all its elements. NaN becomes infinite, because NaN marks the lags that
+    a sequence does not have.
     """
+    rows = hidden.reshape(*hidden.shape[:3], -1)
     with np.errstate(over="ignore", invalid="ignore"):
-        norms = np.sqrt(np.einsum("ltbh,ltbh->ltb", hidden, hidden, dtype=np.float64))
+        norms = np.sqrt(np.einsum("ltbh,ltbh->ltb", rows, rows, dtype=np.float64))
     return np.where(np.isnan(norms), np.inf, norms)
 
 

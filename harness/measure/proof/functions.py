@@ -27,8 +27,9 @@ class Function:
         name: the method.
         gradient_name: the method that computes the gradient.
         arguments: the names of its arguments, such as ``zx``, ``zh`` and ``state h``.
-        results: the names of its results, each (B, H).
+        results: the names of its results, each (B, H); a matrix is (B, H*H).
         hidden: H.
+        matrices: the arguments that are matrices, each (B, H*H), and the results that are.
         forwards: arguments -> results.
         backwards: arguments, results, cotangents of the results -> cotangents of the arguments.
         gates_of: the gates of zx, then of each product.
@@ -40,6 +41,7 @@ class Function:
     arguments: tuple[str, ...]
     results: tuple[str, ...]
     hidden: int
+    matrices: frozenset[str]
     forwards: Callable[[Arrays], Any]
     backwards: Callable[[Arrays, Arrays, Arrays], Any]
     gates_of: tuple[tuple[int, ...], ...]
@@ -56,12 +58,16 @@ class Function:
         """Return the results, each checked."""
         results = self._call(self.name, self.forwards, arguments)
         self._check_count(self.name, results, self.results)
-        shape, dtype = (len(arguments[0]), self.hidden), arguments[0].dtype
-        names = self.tensors[: len(results)]
+        rows, dtype = len(arguments[0]), arguments[0].dtype
+        labels = self.tensors[: len(results)]
         return [
-            self._checked(name, result, shape, dtype)
-            for name, result in zip(names, results, strict=True)
+            self._checked(label, result, (rows, self.width(name)), dtype)
+            for label, name, result in zip(labels, self.results, results, strict=True)
         ]
+
+    def width(self, name: str) -> int:
+        """Return the numbers per sequence of a state or result."""
+        return self.hidden * self.hidden if name in self.matrices else self.hidden
 
     def gradient(self, arguments: Arrays, values: Arrays, cotangents: Arrays) -> list[Array]:
         """Return the gradient for each argument, checked; a plain number becomes an array."""
@@ -134,14 +140,19 @@ def step_function(cell: Cell, label: str, hidden: int) -> Function:
     cell_products = [product.name for product in cell.products]
     names = [f"product {name}" for name in cell_products]
     states = [f"state {name}" for name in cell.states]
+    matrices = {f"state {name}" for name in cell.matrix_states}
+    shapes = cell.state_shapes(hidden)
     ends = np.cumsum([1, len(names), len(states)])
     inner = [at for at, operand in enumerate(recurrence.operands) if operand.op != "state"]
+
+    def shaped(state: Arrays) -> Arrays:
+        return [part.reshape(-1, *shape) for part, shape in zip(state, shapes, strict=True)]
 
     def parts(arguments: Arrays) -> tuple[Array, Arrays, Arrays, Arrays]:
         return (
             arguments[0],
             arguments[1 : ends[1]],
-            arguments[ends[1] : ends[2]],
+            shaped(arguments[ends[1] : ends[2]]),
             arguments[ends[2] :],
         )
 
@@ -149,18 +160,18 @@ def step_function(cell: Cell, label: str, hidden: int) -> Function:
         zx, products, state, own = parts(arguments)
         ops = _GivenProducts(dict(zip(cell_products, products, strict=True)))
         new = step_of(cell)(ops, zx, tuple(state), tuple(own))
-        return (*new, *(ops.operands[cell_products[at]] for at in inner))
+        return (*_flat(new), *(ops.operands[cell_products[at]] for at in inner))
 
     def backwards(arguments: Arrays, _: Arrays, cotangents: Arrays) -> Any:
         zx, products, state, own = parts(arguments)
         d_new, d_operands = (
-            cotangents[: len(states)],
+            shaped(cotangents[: len(states)]),
             dict(zip(inner, cotangents[len(states) :], strict=True)),
         )
         gradient = recurrence.gradient(
             OPS, zx, products, state, own, d_new, lambda index, _: d_operands[index]
         )
-        return (gradient.zx, *gradient.products, *gradient.state, *gradient.vectors)
+        return (gradient.zx, *gradient.products, *_flat(gradient.state), *gradient.vectors)
 
     return Function(
         label,
@@ -172,12 +183,23 @@ def step_function(cell: Cell, label: str, hidden: int) -> Function:
             *(f"operand of {cell.products[at].name}" for at in inner),
         ),
         hidden,
+        frozenset(matrices | {f"new {name}" for name in matrices}),
         forwards,
         backwards,
         tuple(
             tuple(cell.gates.index(gate) for gate in product.gates or cell.gates)
             for product in (Product("zx"), *cell.products)
         ),
+    )
+
+
+def _flat(parts: Any) -> Any:
+    """Return the matrices among arrays (B, H, H) as (B, H*H)."""
+    if not isinstance(parts, tuple):
+        return parts
+    return tuple(
+        part.reshape(len(part), -1) if isinstance(part, np.ndarray) and part.ndim == 3 else part  # noqa: PLR2004
+        for part in parts
     )
 
 

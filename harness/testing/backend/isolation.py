@@ -108,8 +108,8 @@ def _state_of(trainer: Trainer) -> State:
 
 
 def _state_is_copied(bench: Bench, trainer: Trainer) -> None:
-    shape = (1, SMALL.batch, SMALL.hidden)
-    state = tuple(np.full(shape, 0.5, bench.dtype) for _ in bench.cell.states)
+    shapes = SMALL.model(bench.cell).state_shapes(SMALL.batch)
+    state = tuple(np.full(shape, 0.5, bench.dtype) for shape in shapes)
     trainer.load_state(state)
     _spoil(list(state))
     for name, array in zip(bench.cell.states, _state_of(trainer), strict=True):

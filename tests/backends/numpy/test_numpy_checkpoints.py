@@ -10,8 +10,10 @@ from harness.cells import harness_cells
 from harness.contract import Batch, Execution, Inputs, Model, Optimizer
 from harness_numpy import NumpyBackend
 
-# One product, several, one inside the step, none; vectors; one state and two.
-KINDS = {"rnn", "lstm", "gru", "lstm_peephole", "gru_reset_before", "sru", "mingru"}
+# One product, several, one inside the step, none; vectors; one state and two; a matrix.
+KINDS = {
+    "rnn", "lstm", "gru", "lstm_peephole", "gru_reset_before", "sru", "mingru", "gated_delta",
+}  # fmt: skip
 CELLS = {cell.name: cell for cell in harness_cells() if cell.name in KINDS}
 V, K, H, B, T = 5, 3, 3, 2, 7
 TOLERANCE = 1e-13  # float64, sums over time cut into pieces
@@ -60,7 +62,8 @@ def assert_same(found, expected):
 @pytest.mark.parametrize("scored", [0.1, 1.0])
 def test_gradients_do_not_depend_on_the_chunks(cell, variant, checkpoint, scored):
     batch, found = batch_of(scored=scored, carry=True), []
-    state = tuple(np.random.default_rng(2).normal(size=(len(cell.states), 2, B, H)))
+    rng = np.random.default_rng(2)
+    state = tuple(rng.normal(size=shape) for shape in model_of(cell).state_shapes(B))
     for chunk in ("off", checkpoint):
         trainer = trainer_of(model_of(cell), chunk, variant=variant)
         trainer.load_state(state)
