@@ -185,7 +185,7 @@ class UnitStudy:
             name,
             positives,
             len(scored) - positives,
-            int(np.count_nonzero(scored & ~np.roll(mask, 1)[half:])),
+            int(np.count_nonzero(np.diff(scored, prepend=False) & scored)),
         )
         if np.isnan([*early, *late]).any():
             return ClassScore(*counts, None, (), missing=_missing(mask, half))

@@ -109,6 +109,15 @@ def test_the_next_commands_name_the_longest_sequences_that_are_learnt(printed):
     assert f"next: harness show {records[4].trial.trial_id[:4]}" in printed(records[3:])
 
 
+def test_the_next_commands_say_why_a_trial_failed_and_compare_engines(printed):
+    failed = Record(make().trial, "timeout", "after 3 s")
+    assert re.search(r"next: harness show \S+ +why it failed\n", printed([failed]))
+    assert "harness compare" not in printed([make(), failed])
+    other = Record(trial_of("torch:native", task="char", cell="lstm", length=50), "ok")
+    text = printed([make(), other])
+    assert re.search(r"\n +harness compare numpy:native torch:native +which", text)
+
+
 def test_the_next_commands_say_what_the_page_needs_if_it_is_missing(printed, monkeypatch):
     monkeypatch.setattr(output, "find_spec", lambda name: None if name == "altair" else name)
     text = printed(first_run())
@@ -142,6 +151,10 @@ def test_of_other_tasks_they_say_where_each_cell_solves_it():
         "lstm: solved at T = 10, solved in 1 of 2 trials at T = 20, nothing learnt at T = 100; "
         "rnn and gru: nothing learnt."
     )
+    partly = [*records[:2], copied("lstm", 30, 0.3)]
+    partly[-1].figures["solved"] = False
+    words = "lstm: solved at T = 10, not at T = 30, nothing learnt at T = 100. "
+    assert summary(Study(partly)).startswith(words)
     mixed = [copied("rnn", 10, 1.02), copied("rnn", 10, 0.5, seed=1)]
     assert summary(Study(mixed)).startswith("rnn: solved in 1 of 2 trials at T = 10. ")
 

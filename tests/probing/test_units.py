@@ -39,6 +39,11 @@ def test_a_unit_that_counts_brackets_predicts_them_perfectly(counter):
     assert np.array_equal(found.values[:, 1], depth)
 
 
+def test_a_run_that_began_in_the_first_half_counts(counter):
+    brackets = next(score for score in study(counter, "(a) (a b) b").classes if score.positives)
+    assert (brackets.name, brackets.positives, brackets.runs) == ("brackets", 3, 1)
+
+
 def test_a_unit_that_never_changes_predicts_nothing(counter):
     (score,) = [score for score in study(counter).scores_of("h0.0") if score.name == "brackets"]
     (silent,) = score.units

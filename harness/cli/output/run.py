@@ -61,10 +61,15 @@ def _next(records: Sequence[Record], store: str) -> Iterator[str]:
     store = without_password(store)
     where = "" if store == default_store() else f" --store {shlex.quote(store)}"
     stored = "" if not where else f" {shlex.quote(store)}"
-    commands = [(f"harness show {id_}{where}", f"loss and gradient flow of {first.trial.cell}")]
+    shows = f"loss and gradient flow of {first.trial.cell}" if trained else "why it failed"
+    commands = [(f"harness show {id_}{where}", shows)]
     if worth_showing([first]):
         commands.append((f"harness units {id_}{where}", "units that follow quotes, brackets"))
         commands.append((f"harness sample {id_}{where}", "more text that it writes"))
+    engines = list(dict.fromkeys(record.trial.engine for record in trained))
+    if len(engines) > 1:
+        sides = " ".join(engines[:2])
+        commands.append((f"harness compare {sides}{where}", "which of the two is faster"))
     commands.append((f"harness report{stored} -f html -o report.html", _page()))
     widest = max(len(command) for command, _ in commands)
     for number, (command, says) in enumerate(commands):

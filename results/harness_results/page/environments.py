@@ -13,6 +13,7 @@ from harness_results.study.versions import versions
 from harness_results.text.format import UNKNOWN, as_mapping, number, one_line
 from harness_results.text.words import listed
 
+UNREPORTED = "not reported"  # the environment of a trial that did not begin
 MOST_LIBRARIES = 12  # listed for one environment
 
 
@@ -40,7 +41,7 @@ def environments(records: Sequence[Record]) -> list[Environment]:
     for record in records:
         groups[record.environment_id or ""].append(record)
     return [
-        Environment(one_line(name) or UNKNOWN, len(members), _facts(members))
+        Environment(one_line(name) or UNREPORTED, len(members), _facts(members))
         for name, members in sorted(groups.items(), key=lambda item: -len(item[1]))
     ]
 

@@ -84,9 +84,10 @@ def headline(
         Answer(question, tuple(_sentences(tasks, answer)), more, f"{basis(seeds)}{others}")
         for question, answer, basis in questions
     ]
+    trained_first = sorted(tasks, key=lambda study: not _has_trained(study))
     lines = (
-        ("Learning", in_one_line(_by_task(tasks, learns.in_short))),
-        ("Gradient reach", in_one_line(_by_task(tasks, reaches.in_short))),
+        ("Learning", in_one_line(_by_task(trained_first, learns.in_short))),
+        ("Gradient reach", in_one_line(_by_task(trained_first, reaches.in_short))),
         ("Speed", in_one_line(fast.in_short(tasks, of_tasks))),
     )
     return Headline(lines, tuple(in_full))
@@ -98,6 +99,10 @@ def title_of(records: Sequence[Record]) -> str:
     cells = dict.fromkeys(one_line(trial.cell) for trial in trials)
     tasks = dict.fromkeys(one_line(trial.task) for trial in trials)
     return f"{listed(cells, MOST_NAMES)} on {listed(tasks, MOST_NAMES)}, T = {_lengths(records)}"
+
+
+def _has_trained(study: Study) -> bool:
+    return any(record.status == "ok" for record in study.records)
 
 
 def _is_unlike(record: Record) -> bool:

@@ -130,9 +130,9 @@ def _cell_and_loss(record: Record) -> str:
 
 
 def _where(record: Record) -> str:
-    bits = number(findings.bits_per_character(record))
+    bits = number(findings.bits_per_symbol(record))
     engine = one_line(record.trial.engine)
-    return f"{bits} bits per character, at T = {record.trial.length} on {engine}"
+    return f"{bits} bits per {findings.symbol(record)}, at T = {record.trial.length} on {engine}"
 
 
 def _order(record: Record) -> float:

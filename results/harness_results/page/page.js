@@ -43,6 +43,7 @@ function prepareToPrint() {
   printing = true;
   unfolded = [...document.querySelectorAll("main details:not([open])")];
   for (const part of unfolded) part.open = true;
+  for (const table of tables) table.draw();
   for (const chart of charts) seen.add(chart);
   applyTheme();
   return Promise.allSettled(charts.map((chart) => chart.drawing));
@@ -84,6 +85,7 @@ window.addEventListener("beforeprint", () => printing || prepareToPrint()); // a
 window.addEventListener("afterprint", () => {
   printing = false;
   for (const part of unfolded) part.open = false;
+  for (const table of tables) table.draw();
   applyTheme();
 });
 

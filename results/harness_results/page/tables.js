@@ -1,6 +1,8 @@
 // Tables from their data: filtered, sorted, some rows at a time. Texts are set as text, never as markup.
 const ROWS = 100;
 const NOTES = 1; // shown; the others are folded
+const PAPER = 140; // characters of a table across a sheet
+const GAP = 2; // characters between columns
 const narrow = window.matchMedia("(max-width: 40rem)"); // one column holds all labels of a row
 
 function make(name, attributes = {}, ...children) {
@@ -46,11 +48,7 @@ class Table {
   }
 
   frame() {
-    this.head = make("thead");
-    this.body = make("tbody");
-    const name = `${this.title}${this.settings ? `, ${this.settings}` : ""}`;
     const box = (this.box = make("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": `table: ${this.title}` }));
-    box.append(make("table", { "aria-label": name }, this.head, this.body));
     this.rest = make("p", { class: "rest" });
     const heading = make("h3", {}, this.title);
     const parts = [this.isMain ? make("div", { class: "head" }, heading, this.picker()) : heading];
@@ -113,16 +111,49 @@ class Table {
     const some = rows.filter((row) => !row.reference);
     this.element.hidden = !isShown({ task: this.task }) || !some.length;
     if (this.element.hidden) return;
-    this.head.replaceChildren(...this.headLines(groups));
-    let before = null;
-    const lines = rows.slice(0, this.limit).map((row) => {
-      const line = this.line(row, groups, before);
-      before = this.sort ? null : row;
-      return line;
-    });
-    this.body.replaceChildren(...lines);
+    const shown = rows.slice(0, this.limit);
+    const blocks = printing ? this.blocks(groups, shown) : [groups];
+    this.box.replaceChildren(...blocks.map((block) => this.block(block, shown)));
     if (this.whole) this.whole.hidden = !isFiltered();
     this.drawRest(rows.length);
+  }
+
+  // The groups that fit side by side on paper, which has no scroll bar.
+  blocks(groups, rows) {
+    const longest = (texts) => Math.max(...texts.map((text) => String(text).length)) + GAP;
+    const labels = this.axes.map((name, index) => longest([name, ...rows.map((row) => row.labels[index])]));
+    const before = labels.reduce((sum, width) => sum + width, 0);
+    const blocks = [];
+    let room = 0;
+    for (const group of groups) {
+      const width = this.columns(group).reduce((sum, column) => {
+        const texts = rows.map((row) => [row.cells[group.index][column] ?? ""].flat());
+        return sum + longest([group.columns[column], ...texts.map(([text, , mark]) => (mark ? `${text} ${mark}` : text))]);
+      }, 0);
+      if (!blocks.length || width > room) {
+        blocks.push([]);
+        room = PAPER - before;
+      }
+      blocks.at(-1).push(group);
+      room -= width;
+    }
+    return blocks;
+  }
+
+  block(groups, rows) {
+    const body = make("tbody");
+    let before = null;
+    for (const row of rows) {
+      body.append(this.line(row, groups, before));
+      before = this.sort ? null : row;
+    }
+    const name = `${this.title}${this.settings ? `, ${this.settings}` : ""}`;
+    return make("table", { "aria-label": name }, make("thead", {}, ...this.headLines(groups)), body);
+  }
+
+  // The indices of the columns of a group that are shown.
+  columns(group) {
+    return this.measure === null ? group.columns.map((_, index) => index) : [this.measure];
   }
 
   drawRest(total) {
@@ -142,10 +173,9 @@ class Table {
   }
 
   headLines(groups) {
-    const columns = (group) => (this.measure === null ? group.columns.map((_, index) => index) : [this.measure]);
     const second = make("tr", {}, ...this.labelHeads());
     for (const group of groups) {
-      columns(group).forEach((column, position) => {
+      this.columns(group).forEach((column, position) => {
         const of = group.length === null || !this.isMain ? {} : { "aria-label": `${group.columns[column]} at T = ${group.length}` };
         second.append(this.header(group.columns[column], { group: group.index, column }, { class: position ? "" : "first", ...of }));
       });
@@ -153,7 +183,7 @@ class Table {
     if (!groups.some((group) => group.length !== null && group.columns[0] !== `T=${group.length}`)) return [second];
     const top = make("tr", {}, make("td", { colspan: narrow.matches ? 1 : this.axes.length }));
     for (const group of groups) {
-      top.append(make("th", { colspan: columns(group).length, scope: "colgroup", class: "first group" }, make("span", {}, `T = ${group.length}`)));
+      top.append(make("th", { colspan: this.columns(group).length, scope: "colgroup", class: "first group" }, make("span", {}, `T = ${group.length}`)));
     }
     return [top, second];
   }
@@ -187,7 +217,7 @@ class Table {
     if (!mine) this.sort = { ...by, down: false };
     else this.sort = this.sort.down ? null : { ...by, down: true };
     this.draw();
-    this.head.querySelector(`[data-by='${JSON.stringify(by)}']`)?.focus();
+    this.box.querySelector(`[data-by='${JSON.stringify(by)}']`)?.focus();
   }
 
   line(row, groups, before) {
@@ -215,8 +245,7 @@ class Table {
   }
 
   entries(cells, group) {
-    const wanted = this.measure === null ? group.columns.map((_, index) => index) : [this.measure];
-    return wanted.map((column, position) => this.entry(cells[column] ?? "", position ? "" : "first"));
+    return this.columns(group).map((column, position) => this.entry(cells[column] ?? "", position ? "" : "first"));
   }
 
   entry(cell, position) {

@@ -159,8 +159,8 @@ def _rest(record: Record, width: int, *, ascii_only: bool) -> Iterator[Text]:
 
 
 def _bits(record: Record) -> dict[str, str]:
-    bits = findings.bits_per_character(record)
-    return {} if bits is None else {"bits_per_character": number(bits, 4)}
+    bits = findings.bits_per_symbol(record)
+    return {} if bits is None else {f"bits_per_{findings.symbol(record)}": number(bits, 4)}
 
 
 def _learning(record: Record) -> dict[str, str]:

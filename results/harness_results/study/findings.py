@@ -79,16 +79,23 @@ def baseline_names(records: Iterable[Record]) -> list[str]:
     return list(dict.fromkeys(map(baseline_name, measured)))
 
 
-def bits_per_character(record: Record) -> float | None:
+def bits_per_symbol(record: Record) -> float | None:
     """Return the validation loss of a text task in bits; None elsewhere."""
     loss = record.figures.get("loss_validation")
     return None if loss is None or not ngram_losses(record) else loss / math.log(2)
 
 
+def symbol(record: Record) -> str:
+    """Return what the network of a text task reads at a time step: ``character`` or ``byte``."""
+    facts = record.details.get("task")
+    vocabulary = facts.get("vocabulary") if isinstance(facts, Mapping) else None
+    return "byte" if vocabulary == "bytes" else "character"
+
+
 def loss_unit(record: Record) -> str:
     """Return the unit of the losses; both units if an older record does not say."""
     if ngram_losses(record):
-        return "nats per character"
+        return f"nats per {symbol(record)}"
     return LOSS_UNITS.get(str(record.details.get("loss")), "nats, or squared error")
 
 

@@ -68,6 +68,12 @@ def test_a_winner_needs_more_than_the_noise_floor_assumed_or_measured():
     assert "30.0% measured" in fast.basis([make("a:x", details=noisy), make("b:x", details=noisy)])
 
 
+def test_a_task_without_a_trained_network_comes_last():
+    failed = make(status="timeout", trial={"task": "adding"})
+    lines = dict(headline([failed, make()]).lines)
+    assert lines["Learning"] == "copy: not solved by lstm; adding: no trial ended well."
+
+
 def test_a_third_that_scatters_takes_the_win_away():
     three = [make("a:x"), make("b:x", speed=120), make("c:x", speed=90, spread=0.5)]
     assert "no clear winner" in fast.who_is_fast(three)

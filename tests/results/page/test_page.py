@@ -422,6 +422,25 @@ def test_what_is_folded_is_unfolded_for_the_printer(visit, tmp_path):
     assert seen.page.evaluate(folded) == before
 
 
+def test_every_length_of_a_wide_table_is_on_paper(visit, tmp_path):
+    lengths = [10 * 2**power for power in range(8)]
+    records = [make("numpy:loop", cell, n) for n in lengths for cell in ("rnn", "lstm")]
+    seen = visit(written(records, tmp_path))
+    tables = "[...document.querySelectorAll('#main-tables table')]"
+    assert seen.page.evaluate(f"{tables}.length") == 1
+    titles = "[...document.querySelectorAll('#main-tables .group')].map(head => head.textContent)"
+    assert seen.page.evaluate(titles) == [f"T = {n}" for n in lengths]
+    seen.page.set_viewport_size({"width": 703, "height": 1000})  # A4 without its margins
+    seen.page.emulate_media(media="print")
+    seen.page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
+    widths = seen.page.evaluate(f"{tables}.map(table => table.offsetWidth)")
+    assert len(widths) > 1
+    assert max(widths) <= seen.page.evaluate("document.body.clientWidth")
+    assert seen.page.evaluate(titles) == [f"T = {n}" for n in lengths]
+    seen.page.evaluate("window.dispatchEvent(new Event('afterprint'))")
+    assert seen.page.evaluate(f"{tables}.length") == 1
+
+
 def test_the_panels_of_a_task_have_the_same_range(visit, tmp_path):
     records = [make("numpy:loop", "lstm", n, loss_validation=n / 10) for n in (10, 20)]
     seen = visit(written([*records, make("numpy:loop", "rnn", 20)], tmp_path))

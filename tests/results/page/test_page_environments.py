@@ -52,7 +52,12 @@ def test_several_environments_and_versions_are_warned_of():
 
 
 def test_an_unknown_environment_is_not_another_one():
-    assert warnings([measured(ONE, "aaaa"), measured({}, None, 20)]) == []
+    records = [measured(ONE, "aaaa"), measured({}, None, 20)]
+    assert warnings(records) == []
+    assert [environment.identity for environment in environments(records)] == [
+        "aaaa",
+        "not reported",
+    ]
 
 
 def report(*arguments):

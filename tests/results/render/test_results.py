@@ -23,6 +23,7 @@ from harness.contract import (
 )
 from harness.contract.records.columns import FIGURE_NAMES
 from harness_results.render.show import show_record
+from harness_results.render.terminal import plain_table
 from harness_results.results import Results
 from harness_results.store.store import Store
 from harness_results.study.samples import worth_showing
@@ -229,10 +230,24 @@ def test_a_record_that_failed_early_shows_its_reason_without_figures_or_drawings
     assert "figures\n" not in text
 
 
+def test_n_gram_losses_of_several_texts_name_their_trials():
+    one, other = (
+        make(length=length, details={"task": {"ngram_losses": {"trigram": loss}}})
+        for length, loss in ((20, 2.0), (30, 3.0))
+    )
+    text = plain_table([one, other], 200)
+    assert "\nn-gram losses: lstm numpy:loop T=30: trigram 3.000\n" in text
+    assert "\nn-gram losses: trigram 2.000\n" in plain_table([one], 200)
+
+
 def test_a_text_task_is_shown_in_bits_per_character_too():
     text = printed(make(details={"task": {"ngram_losses": {"unigram": 3.0}}}))
     assert re.search(r"bits_per_character +0\.3607$", text, re.MULTILINE)  # 0.25 / ln 2
     assert "bits" not in printed(make())
+    of_bytes = {"task": {"ngram_losses": {"trigram": 3.0}, "vocabulary": "bytes"}}
+    text = printed(make(details=of_bytes))
+    assert "bits_per_byte" in text
+    assert "nats per byte" in text
 
 
 def test_facts_stand_below_each_other_and_what_is_empty_or_nested_is_told_in_words():

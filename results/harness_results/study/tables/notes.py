@@ -90,8 +90,11 @@ def notes(study: Study, marks: Iterable[str]) -> Iterator[str]:
     yield from legend(records, study.machines)
     yield from versions.legend(study.trials)
     yield from variant_legend(records)
-    ladders = dict.fromkeys(_ladder(record) for record in records if findings.ngram_losses(record))
-    yield from (f"n-gram losses: {ladder}" for ladder in ladders)
+    ladders = {_ladder(record) for record in records} - {""}
+    if len(ladders) > 1:
+        yield from _grouped("n-gram losses", _named(study), _ladder)
+    else:
+        yield from (f"n-gram losses: {ladder}" for ladder in ladders)
     yield from _scores(_named(study))
     yield from remarks(study, REMARKS)
 

@@ -62,9 +62,11 @@ def _against_model(cells: Cells) -> str:
             ratios[cell] = numbers
     if not ratios:
         return ""
-    name = findings.shared_baseline_name(itertools.chain.from_iterable(cells.values()))
+    records = list(itertools.chain.from_iterable(cells.values()))
+    name = findings.shared_baseline_name(records)
     model = f"the {name} model" if name != findings.UNNAMED else "the best n-gram model of its text"
-    sees = f", which sees {SEES[name]} character{'s' * (name == 'trigram')}" if name in SEES else ""
+    symbols = f"{findings.symbol(records[0])}{'s' * (name == 'trigram')}"
+    sees = f", which sees {SEES[name]} {symbols}" if name in SEES else ""
     order = sorted(ratios, key=lambda cell: min(ratios[cell]))
     texts = [f"{cell} {_distance(ratios[cell])}" for cell in order]
     return f"Loss against {model}{sees}: {', '.join(texts)}."
@@ -104,10 +106,11 @@ def _solved(records: Sequence[Record], lengths: Sequence[int]) -> str:
     parts = [f"solved {where}" for where in where_solved(records, lengths)]
     moved = {record.trial.length for record in records if not findings.at_baseline(record)}
     stuck = [length for length in by_length if length not in moved]
-    if never == list(by_length) and never != stuck:
+    learning = [length for length in never if length in moved]
+    if learning and never == list(by_length):
         parts.append("not solved")
-    elif never and never != stuck:
-        parts.append(f"not {at_lengths(never, lengths)}")
+    elif learning:
+        parts.append(f"not {at_lengths(learning, lengths)}")
     if stuck:
         parts.append("nothing learnt")
         if moved:
