@@ -64,5 +64,7 @@ def _differ(values: Iterable[Any]) -> bool:
 
 def _value(trial: Trial, name: str) -> Any:
     option = name.removeprefix("task.")
-    value = trial.task_options.get(option) if "." in name else getattr(trial, name)
+    if option not in trial.task_options and option != name:
+        return "default"
+    value = trial.task_options[option] if option != name else getattr(trial, name)
     return "none" if value is None else value

@@ -53,6 +53,8 @@ def test_every_line_names_what_tells_its_trial_apart(terminal):
         assert "copy lstm T=20 numpy:loop seed=1 task.symbols=5" in terminal.readouterr().err
         view.finish(Record(other, "ok"))
         assert "copy lstm T=20 numpy:loop seed=1 task.symbols=5  " in terminal.readouterr().err
+        view.event(TRIAL, STEPS)
+        assert "seed=0 task.symbols=default" in terminal.readouterr().err
 
 
 def test_a_setting_that_follows_from_cell_or_length_tells_nothing_apart():

@@ -1,5 +1,6 @@
 // Charts from their specifications and rows: drawn when they come into sight, filtered, saved as pictures.
 const WIDEST = 560; // width of a panel
+const SHEET = 660; // width of a chart on paper
 const NARROWEST = 150; // if several are side by side
 const MOST_COLUMNS = 6;
 const TALLEST = 190; // height of a panel
@@ -91,7 +92,7 @@ class Chart {
 
   // Reserves the room of the next drawing, so that it moves nothing below; returns what to draw.
   prepare() {
-    const width = this.canvas.clientWidth || this.element.clientWidth;
+    const width = printing ? SHEET : this.canvas.clientWidth || this.element.clientWidth;
     const { rows, note } = this.chosen();
     this.width = width;
     this.show(rows, note);

@@ -422,7 +422,7 @@ def test_what_is_folded_is_unfolded_for_the_printer(visit, tmp_path):
     assert seen.page.evaluate(folded) == before
 
 
-def test_every_length_of_a_wide_table_is_on_paper(visit, tmp_path):
+def test_every_length_of_a_wide_table_and_every_panel_is_on_paper(visit, tmp_path):
     lengths = [10 * 2**power for power in range(8)]
     records = [make("numpy:loop", cell, n) for n in lengths for cell in ("rnn", "lstm")]
     seen = visit(written(records, tmp_path))
@@ -433,9 +433,12 @@ def test_every_length_of_a_wide_table_is_on_paper(visit, tmp_path):
     seen.page.set_viewport_size({"width": 703, "height": 1000})  # A4 without its margins
     seen.page.emulate_media(media="print")
     seen.page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
+    seen.wait(f"{SETTLED} >= {len(seen.page.query_selector_all('figure'))}")
+    width = seen.page.evaluate("document.body.clientWidth")
     widths = seen.page.evaluate(f"{tables}.map(table => table.offsetWidth)")
     assert len(widths) > 1
-    assert max(widths) <= seen.page.evaluate("document.body.clientWidth")
+    assert max(widths) <= width
+    assert seen.page.evaluate("document.documentElement.scrollWidth") == width
     assert seen.page.evaluate(titles) == [f"T = {n}" for n in lengths]
     seen.page.evaluate("window.dispatchEvent(new Event('afterprint'))")
     assert seen.page.evaluate(f"{tables}.length") == 1
