@@ -205,5 +205,11 @@ def test_flags_of_a_kind_share_a_line_and_numbers_that_vary_are_a_range():
 
 def test_moments_are_the_start_a_tenth_and_the_end():
     assert [step for step, _ in moments(make())] == [1, 90, 900]
+    rare = [SAMPLES[0], *SAMPLES[2:]]
+    assert [step for step, _ in moments(make(details={"samples_over_training": rare}))] == [
+        1,
+        260,
+        900,
+    ]
     assert moments(make(details={"samples": TEXT["samples"]})) == [(900, "end")]
     assert moments(make(details={})) == []

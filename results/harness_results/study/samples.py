@@ -62,5 +62,6 @@ def moments(record: Record) -> list[tuple[int, str]]:
     if not samples:
         of_end = texts(record.details)
         return [(record.trial.steps, of_end[len(of_end) // 2][1])] if of_end else []
-    tenth = min(samples, key=lambda sample: abs(sample[0] - record.trial.steps / 10))
+    later = samples[1:] or samples
+    tenth = min(later, key=lambda sample: abs(sample[0] - record.trial.steps / 10))
     return sorted({samples[0], tenth, samples[-1]})
