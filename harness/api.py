@@ -108,8 +108,9 @@ _declare_options()
 
 
 def sample(
-    checkpoint: str | Path,
+    trial: str | Path,
     *,
+    store: str | Path = DEFAULT_STORE,
     prime: str | None = None,
     length: int = 500,
     temperature: float = 0.5,
@@ -118,23 +119,26 @@ def sample(
     """Return text that a trained network writes after ``prime``, drawn with the NumPy reference.
 
     Args:
-        checkpoint: a ``.safetensors`` file that a run left.
+        trial: a trial's id, its first digits, ``last``, or a ``.safetensors`` file that a run left.
+        store: the store of the trial.
         prime: text to start from; None: a line break.
         length: characters to write.
         temperature: p proportional to exp(logit / temperature); 0 takes the likeliest.
         seed: for the same text again.
 
     Raises:
-        UsageError: the file is not a checkpoint of a text model, or an argument is out of range.
+        UsageError: there is no such trial, it left no checkpoint, it is not a text model, or an
+            argument is out of range.
+        StoreError: the store or the file cannot be read.
         DivergedError: the outputs of the network are not finite.
     """
     if seed < 0:
         raise UsageError(f"seed = {seed}: take 0 or a larger number")
-    path = Path(checkpoint)
+    path = checkpoint_of(str(trial), store)
     stored = load(path)
     if stored.vocabulary is None:
         raise UsageError(
-            f"{checkpoint} was trained on task {stored.trial.task!r}, which is not text: "
+            f"{path} was trained on task {stored.trial.task!r}, which is not text: "
             "nothing to sample"
         )
     trainer = text_trainer(load_plugins(), path, stored, stored.vocabulary)
@@ -172,5 +176,9 @@ def units(
             text cannot be used.
         StoreError: the store cannot be read.
     """
+    if not isinstance(text, str | None):
+        raise UsageError(f"text = {text!r:.40}: give the text itself, as a string")
+    if not isinstance(characters, int) or characters < 1:
+        raise UsageError(f"characters = {characters!r}: take a whole number of 1 or more")
     checkpoint = checkpoint_of(str(trial), store)
     return study_units(load_plugins(), checkpoint, text=text, characters=characters)

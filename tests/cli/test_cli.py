@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from harness import sample
 from harness.contract import COLUMNS
 
 TINY = ["--threads", "1", "--hidden", "8", "--batch", "4", "--steps", "12"]
@@ -165,6 +166,10 @@ def test_sample_draws_the_same_text_from_the_same_seed(measured):
     assert first.returncode == 0, first.stderr
     assert first.stdout == again.stdout
     assert len(first.stdout) == 61
+    in_python = sample(
+        trial_id, store=folder / "harness.sqlite", length=60, temperature=0.7, seed=3
+    )
+    assert f"{in_python}\n" == first.stdout
     assert harness("sample", trial_id, "-n", "60", "--seed", "4", cwd=folder).stdout != first.stdout
 
 

@@ -39,6 +39,14 @@ def test_a_unit_that_counts_brackets_predicts_them_perfectly(counter):
     assert np.array_equal(found.values[:, 1], depth)
 
 
+@pytest.mark.parametrize(
+    "asked", [{"text": b"abc"}, {"text": 5}, {"characters": 0}, {"characters": -3}]
+)
+def test_a_text_or_number_of_characters_that_is_none_is_refused(counter, asked):
+    with pytest.raises(UsageError, match=f"{next(iter(asked))} = "):
+        harness.units(counter, **asked)
+
+
 def test_a_run_that_began_in_the_first_half_counts(counter):
     brackets = next(score for score in study(counter, "(a) (a b) b").classes if score.positives)
     assert (brackets.name, brackets.positives, brackets.runs) == ("brackets", 3, 1)
