@@ -98,7 +98,12 @@ def _outcome(records: Sequence[Record], lengths: Sequence[int]) -> str:
 
 
 def _text(records: Sequence[Record]) -> str:
-    """Return the lowest loss of each cell on a text, and how many trials beat the n-gram models."""
+    """Return the lowest loss of each cell on a text, and how many trials beat the n-gram models.
+
+    Losses on several texts are multiples of the loss of each text's own n-gram model.
+    """
+    if len({str(findings.ngram_losses(record)) for record in records}) > 1:
+        return f"on several texts, {_against_ngrams(records)}; {_beaten(records)}"
     best = sorted((min(trials, key=_order) for trials in by_cell(records).values()), key=_order)
     first = best[0]
     close = [record for record in best if _order(record) <= (1 + CLOSE) * _order(first)]
@@ -114,7 +119,7 @@ def _against_ngrams(records: Sequence[Record]) -> str:
     """Return the lowest loss of each cell as a multiple of the loss of the best n-gram model."""
     name = findings.shared_baseline_name(records)
     model = "best n-gram" if name == findings.UNNAMED else name
-    best = sorted((min(trials, key=_order) for trials in by_cell(records).values()), key=_order)
+    best = sorted((min(trials, key=_ratio) for trials in by_cell(records).values()), key=_ratio)
     ratios = [
         f"{number(record.figures['loss_ratio'])} ({one_line(record.trial.cell)})"
         for record in best[:MOST_CELLS]
@@ -137,6 +142,10 @@ def _where(record: Record) -> str:
 
 def _order(record: Record) -> float:
     return _loss(record) or 0.0
+
+
+def _ratio(record: Record) -> tuple[float, float]:
+    return findings.rank(record, "loss_ratio"), _order(record)
 
 
 def _beaten(records: Sequence[Record]) -> str:

@@ -236,6 +236,22 @@ def test_a_text_is_compared_with_the_best_of_its_ngram_models_by_name():
     assert line == "0.730 (lstm) and 0.850 (rnn) times the trigram model's loss."
 
 
+def test_losses_on_several_texts_are_not_ordered_by_themselves():
+    records = [
+        make(
+            cell=cell,
+            loss_validation=ratio * base,
+            loss_ratio=ratio,
+            details={"task": {"ngram_losses": {"trigram": base}}},
+        )
+        for cell, ratio, base in (("rnn", 1.2, 1.0), ("lstm", 0.9, 2.0))
+    ]
+    assert learns.who_learns(records) == (
+        "on several texts, 0.900 (lstm) and 1.20 (rnn) times the trigram model's loss; "
+        "1 of 2 trials is below the n-gram models"
+    )
+
+
 def test_what_does_not_fit_into_a_line_is_counted():
     clauses = ["a" * 60, "b" * 60, "c" * 60]
     assert in_one_line(clauses) == f"{'a' * 60}; 2 more below."
