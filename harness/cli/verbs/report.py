@@ -33,6 +33,12 @@ def _refuse_store(_ctx: click.Context, _param: click.Parameter, value: str | Non
     help="Throughput of all engines as multiples of this one's instead.",
 )
 @click.option(
+    "--best-of",
+    metavar="SETTING",
+    help="Of each network the best value of a setting, such as learning_rate, by validation, and "
+    "its loss on the test split instead.",
+)
+@click.option(
     "--chart", metavar="NAME", help="The chart that -f png and -f svg draw, such as gradient-flow."
 )
 @click.option(

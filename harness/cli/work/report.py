@@ -24,7 +24,7 @@ from harness_results.render.terminal import ReportTables
 from harness_results.store.store import Store
 from harness_results.study.launches import latest, of_each_environment
 from harness_results.study.reported import NOT_IN_REPORTS, reported, with_floors
-from harness_results.study.tables.sections import relative_report
+from harness_results.study.tables.sections import Report, best_of_report, relative_report
 from harness_results.text.lines import plain_text
 
 
@@ -39,8 +39,12 @@ def report(stores: Sequence[str], options: Mapping[str, Any]) -> int:
         read = partial(_records, run=run, with_curves=True)
         choose = partial(chosen, options=options)
         return serve_report(stores, read, choose, options["port"], title, per_seed=per_seed)
-    is_picture = check_picture(chart, format_, output, relative)
-    is_page = check_page(format_, output, title) and relative is None
+    best_of = options["best_of"]
+    if relative is not None and best_of is not None:
+        raise click.UsageError("--relative and --best-of are two tables: leave one of them out")
+    tables = relative or best_of
+    is_picture = check_picture(chart, format_, output, tables)
+    is_page = check_page(format_, output, title) and tables is None
     records = _chosen_records(stores, run, options, with_curves=is_picture or is_page)
     if is_picture:
         write_picture(records, str(chart), format_, output, per_seed=per_seed)
@@ -48,7 +52,10 @@ def report(stores: Sequence[str], options: Mapping[str, Any]) -> int:
         units = units_of(records, stores)
         write_page(records, stores, output, title, units, per_seed=per_seed)
     elif relative is not None:
-        write_text(_relative(records, relative, format_, per_seed=per_seed), output)
+        content = relative_report(records, relative, per_seed=per_seed)
+        write_text(_as_text(content, "--relative", format_), output)
+    elif best_of is not None:
+        write_text(_as_text(best_of_report(records, best_of), "--best-of", format_), output)
     else:
         write_report(records, format_, output, per_seed=per_seed)
     return OK
@@ -77,10 +84,9 @@ def _records(location: str, run: str | None, *, with_curves: bool) -> list[Recor
         return with_floors(of_each_environment(map(store.launches, runs)), store)
 
 
-def _relative(records: list[Record], base: str, format_: str, *, per_seed: bool) -> str:
+def _as_text(tables: Report, option: str, format_: str) -> str:
     if format_ not in {"table", "markdown", "latex"}:
-        raise click.UsageError("--relative is a table: choose --format table, markdown or latex")
-    tables = relative_report(records, base, per_seed=per_seed)
+        raise click.UsageError(f"{option} is a table: choose --format table, markdown or latex")
     if format_ == "markdown":
         return markdown_of(tables)
     if format_ == "latex":

@@ -19,7 +19,13 @@ from harness_results.serving.server import Server
 from harness_results.serving.watched import Watched, digest_of
 from harness_results.study.launches import latest
 
-APART = {"format_": "--format", "output": "--output", "relative": "--relative", "chart": "--chart"}
+APART = {
+    "format_": "--format",
+    "output": "--output",
+    "relative": "--relative",
+    "best_of": "--best-of",
+    "chart": "--chart",
+}
 
 
 def check_alone(*, serve: bool) -> None:

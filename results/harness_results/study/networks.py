@@ -134,7 +134,7 @@ def _settings(record: Record, machines: Mapping[str | None, str]) -> dict[str, s
     settings |= {_option(name): value for name, value in options.items()}
     settings |= {MACHINE: machines[record.environment_id]} if machines else {}
     settings["evaluate_at"] = record.trial.evaluate_at
-    return {_name(name): _setting(value) for name, value in settings.items()}
+    return {_name(name): setting_in_words(value) for name, value in settings.items()}
 
 
 def _option(name: str) -> str:
@@ -165,19 +165,19 @@ def _usual(records: Sequence[Record], machines: Mapping[str | None, str]) -> dic
         if all(defaults.get(name, _MISSING) == value for defaults in of_tasks or [{name: None}])
     }
     usual |= {**options, MACHINE: machines.get(first.environment_id)}
-    return {_name(name): _setting(value) for name, value in usual.items()}
+    return {_name(name): setting_in_words(value) for name, value in usual.items()}
 
 
 _name = lru_cache(maxsize=None)(one_line)
 
 
 @lru_cache(maxsize=10_000, typed=True)
-def _setting(value: Any) -> str:
+def setting_in_words(value: Any) -> str:
     """Return a value as text, with enough digits to tell it from any other."""
     if isinstance(value, str):
         return one_line(value)
     if isinstance(value, tuple):
-        return ", ".join(map(str, value)) or _setting(None)
+        return ", ".join(map(str, value)) or setting_in_words(None)
     if isinstance(value, bool) or value is None:
         return {None: "none", True: "yes", False: "no"}[value]
     short = f"{value:g}"
@@ -202,8 +202,8 @@ def _of_gates(
         by_cell: dict[str, set[str]] = {}
         for record, setting in zip(records, settings, strict=True):
             by_cell.setdefault(record.trial.cell, set()).add(setting[name])
-        values = set().union(*by_cell.values()) - {_setting(None)}
-        cells = [cell for cell, own in by_cell.items() if own != {_setting(None)}]
+        values = set().union(*by_cell.values()) - {setting_in_words(None)}
+        cells = [cell for cell, own in by_cell.items() if own != {setting_in_words(None)}]
         if name in names and len(values) == 1 and all(len(own) == 1 for own in by_cell.values()):
             shared[name] = f"{values.pop()} ({', '.join(cells)})"
     return shared

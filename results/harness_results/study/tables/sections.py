@@ -9,6 +9,7 @@ from harness.contract.records.record import Record
 from harness_results.study.seeds.summary import over_seeds
 from harness_results.study.seeds.table import solving_table
 from harness_results.study.study import Study, studies
+from harness_results.study.tables.best_of import best_of
 from harness_results.study.tables.brief import brief_notes
 from harness_results.study.tables.crossover import crossover_table
 from harness_results.study.tables.data_parallel import data_parallel_table
@@ -84,6 +85,15 @@ def relative_report(records: Sequence[Record], base: str, *, per_seed: bool = Fa
     """
     rows = records if per_seed else over_seeds(records)
     return Report(tuple(relative(rows, base)), reading="")
+
+
+def best_of_report(records: Sequence[Record], setting: str) -> Report:
+    """Return, for each network, the best value of a setting and what it reaches on the test split.
+
+    Raises:
+        UsageError: nothing can be chosen by this setting.
+    """
+    return Report(tuple(best_of(records, setting)), reading="")
 
 
 def of_task(study: Study, bold: Container[int], digits: int = 0) -> list[Pivot | Grid]:
