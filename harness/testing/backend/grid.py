@@ -11,7 +11,7 @@ from typing import Any, Literal
 from harness.contract import Dtype, Loss
 from harness.contract.backend import DeviceBatch, Trainer
 from harness.measure.proof.parity import STEP, applied_gradients
-from harness.testing.bench import Bench, Case
+from harness.testing.bench import SMALL, Bench, Case
 from harness.testing.compare import TOLERANCE, Check, NotApplicable, agree, gradients_agree
 
 Grid = Literal["cover", "full", "none"]
@@ -23,8 +23,8 @@ AXES: Mapping[str, Sequence[Any]] = {
     "masked": (False, True),
     "inputs": ("token", "real"),
 }
-# A vocabulary of words: about 0.8 million parameters.
-VOCABULARY = Case(7, batch=2, hidden=16, tokens=10_000, outputs=10_000)
+# A vocabulary of words. The recurrence has the shape of ``SMALL``, for which it is compiled.
+VOCABULARY = replace(SMALL, tokens=10_000, outputs=10_000)
 
 
 @dataclass(frozen=True)
