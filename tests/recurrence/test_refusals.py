@@ -177,6 +177,16 @@ def test_a_gate_that_is_not_cut_off_is_refused():
     assert "ops.split cannot cut an array of 2 H units into 3 equal parts" in refusal(cell)
 
 
+def test_a_step_of_too_many_operations_in_a_row_is_refused():
+    def step(ops, zx, state, own):
+        h = state.h
+        for _ in range(2000):
+            h = ops.tanh(h)
+        return (h,)
+
+    assert refusal(cell_of(step)).endswith("step has too many operations in a row: repeat fewer")
+
+
 def test_a_product_that_is_taken_twice_is_refused():
     def step(ops, zx, state, own):
         both = ops.product("hh", state.h) + ops.product("hh", zx)
