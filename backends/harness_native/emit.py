@@ -31,8 +31,7 @@ def source(cell: Cell) -> str:
         "#ifndef real /* the file includes itself once for each type */",
         _constants(plan),
         '#include "float.h"\n#include __FILE__\n#include "undefine.h"',
-        '#include "double.h"\n#include __FILE__',
-        ENTRIES,
+        '#include "double.h"\n#include __FILE__\n#include "facts.h"',
         "#else",
         '#include "simd.h"\n#include "driver.h"',
         _fill_own(plan),
@@ -208,8 +207,7 @@ def _constants(plan: Plan) -> str:
             "static const Operand operands[] = {",
             *operands,
             "    {0}};",
-            f"static const int stage_units[] = {{{units}}};\n",
-            '#include "facts.h"',
+            f"static const int stage_units[] = {{{units}}};",
         )
     )
 
@@ -351,18 +349,3 @@ def _sum(*parts: str) -> str:
 def _comment(name: str) -> str:
     """Return what may stand in a comment."""
     return name.replace("*/", "* /")
-
-
-ENTRIES = """int harness_forward(const Layer *layer) {
-    return layer->is_double ? run_f64(layer, 0) : run_f32(layer, 0);
-}
-
-int harness_reverse(const Layer *layer) {
-    return layer->is_double ? run_f64(layer, 1) : run_f32(layer, 1);
-}
-
-int harness_weight_gradients(const Layer *layer) {
-    return layer->is_double ? weight_gradients_f64(layer) : weight_gradients_f32(layer);
-}
-
-const Cell *harness_cell(void) { return facts(harness_forward, harness_reverse); }"""

@@ -1,9 +1,19 @@
-/* What a host asks a cell, from the constants of the cell. */
+/* What a host calls, and what it asks, of the cell whose functions and constants come before. */
 
-static const Cell *facts(int (*forward)(const Layer *), int (*reverse)(const Layer *)) {
-    static Cell cell = {.states = STATES, .products = PRODUCTS, .vectors = VECTORS, .kept = KEPT};
-    cell.forward = forward;
-    cell.reverse = reverse;
+int harness_forward(const Layer *layer) {
+    return layer->is_double ? run_f64(layer, 0) : run_f32(layer, 0);
+}
+
+int harness_reverse(const Layer *layer) {
+    return layer->is_double ? run_f64(layer, 1) : run_f32(layer, 1);
+}
+
+int harness_weight_gradients(const Layer *layer) {
+    return layer->is_double ? weight_gradients_f64(layer) : weight_gradients_f32(layer);
+}
+
+const Cell *harness_cell(void) {
+    static Cell cell = {harness_forward, harness_reverse, STATES, PRODUCTS, VECTORS, KEPT};
     for (int p = 0; p < PRODUCTS; p++) {
         cell.has[p].pieces = operands[p].pieces;
         cell.has[p].bias = operands[p].bias;

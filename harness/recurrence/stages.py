@@ -275,28 +275,14 @@ class Stages:
 
     def _assign(self) -> None:
         """Give each kept value a slot: its own gate's place, another's, or else an array."""
-        gates = range(len(self.recurrence.gates))
-        near = {node: self._origins(node) for node in self.kept}
-        fits = {
-            node: [gate for gate in dict.fromkeys((*near[node], *gates)) if self._fits(node, gate)]
-            for node in self.kept
-        }
-        owner: dict[int, Node] = {}
-
-        def assigned(node: Node, tried: set[int]) -> bool:
-            for gate in fits[node]:
-                if gate not in tried:
-                    tried.add(gate)
-                    if gate not in owner or assigned(owner[gate], tried):
-                        owner[gate] = node
-                        return True
-            return False
-
-        nodes = sorted(self.kept, key=lambda node: not near[node])  # those with a gate first
-        others = [node for node in nodes if not assigned(node, set())]
-        slots = {node: gate for gate, node in owner.items()}
-        slots |= {node: len(gates) + at for at, node in enumerate(others)}
-        self.kept = dict(sorted(slots.items(), key=lambda item: item[1]))
+        gates = list(range(len(self.recurrence.gates)))
+        origins = {node: self._origins(node) for node in self.kept}
+        slots: dict[int, Node] = {}
+        for node in sorted(self.kept, key=lambda node: not origins[node]):  # those of a gate first
+            fitting = (gate for gate in (*origins[node], *gates) if self._fits(node, gate))
+            free = (gate for gate in fitting if gate not in slots)
+            slots[next(free, len(gates) + sum(slot >= len(gates) for slot in slots))] = node
+        self.kept = {node: slot for slot, node in sorted(slots.items())}
 
     def _origins(self, node: Node) -> list[int]:
         """Return the gates that a value comes from."""

@@ -20,6 +20,7 @@ from harness.contract import Array
 from harness_numpy.compiled.jit import MATHS, F, compiled
 
 OPTIONS: Any = {"fastmath": MATHS, "error_model": "numpy"}
+sqrt = np.sqrt
 inlined: Callable[[F], F] = register_jitable(**OPTIONS)
 reordered: Callable[[F], F] = register_jitable(fastmath=MATHS | {"reassoc"}, error_model="numpy")
 
@@ -66,13 +67,6 @@ def _layout(real: Any) -> Any:
 
 
 @in_format
-def whole_part(real: Any) -> Any:
-    """Return x rounded to a whole number: what is added leaves no room for a fraction."""
-    magic = real(1.5 * 2.0 ** (52 if real is np.float64 else 23))
-    return lambda x: (x + magic) - magic
-
-
-@in_format
 def expm1_small(real: Any) -> Any:
     """Return e^x - 1 for small x."""
     parts = tuple(map(real, EXPM1 if real is np.float64 else EXPM1[-7:]))
@@ -95,17 +89,24 @@ def _polynomial(parts: Any, x: Any) -> Any:
 
 
 @in_format
-def largest(real: Any) -> Any:
-    """Return the x up to which e^x, e^-x and their shares in a sum are normal: others are slow."""
-    most = real(700 if real is np.float64 else 80)
-    return lambda x: most  # noqa: ARG005 - Numba wants its name
+def limits(real: Any) -> Any:
+    """Return what leaves no room for a fraction when added, and two limits of x.
+
+    Up to the first e^x, e^-x and their shares in a sum are normal: others are slow. Beyond the
+    second e^x is infinite.
+    """
+    values = tuple(
+        map(real, (1.5 * 2.0**52, 700, 709) if real is np.float64 else (1.5 * 2.0**23, 80, 88))
+    )
+    return lambda x: values  # noqa: ARG005 - Numba wants its name
 
 
 @inlined
 def expm1_times(y: Any) -> Any:
     """Return (2^n, e^r - 1) for y from -80 to 88 (-700 to 709): e^y = 2^n (1 + (e^r - 1))."""
     real = type(y)
-    n = whole_part(y * real(BY_LOG2))
+    magic, _, _ = limits(y)
+    n = (y * real(BY_LOG2) + magic) - magic
     r = (y - n * real(LOG2_HIGH)) - n * real(LOG2_LOW)
     return power_of_two(n), expm1_small(r)
 
@@ -129,7 +130,7 @@ def tanh(x: Any) -> Any:
 @inlined
 def sigmoid(x: Any) -> Any:
     """Return 1 / (1 + e^-x)."""
-    unit, most = type(x)(1), largest(x)
+    unit, (_, most, _) = type(x)(1), limits(x)
     power, rest = expm1_times(within(-x, -most, most))
     return unit / (unit + (power + power * rest))
 
@@ -137,23 +138,16 @@ def sigmoid(x: Any) -> Any:
 @inlined
 def exp(x: Any) -> Any:
     """Return e^x; what is below the lower limit counts as the limit."""
-    most = overflows(x)
-    power, rest = expm1_times(within(x, -largest(x), most))
+    _, least, most = limits(x)
+    power, rest = expm1_times(within(x, -least, most))
     return type(x)(np.inf) if x > most else power + power * rest
-
-
-@in_format
-def overflows(real: Any) -> Any:
-    """Return the x beyond which e^x counts as infinite."""
-    most = real(709 if real is np.float64 else 88)
-    return lambda x: most  # noqa: ARG005 - Numba wants its name
 
 
 @inlined
 def softplus(x: Any) -> Any:
     """Return log(1 + e^x)."""
-    zero, two, size = type(x)(0), type(x)(2), x if x < type(x)(0) else -x
-    power, rest = expm1_times(within(size, -largest(x), zero))
+    zero, two, (_, most, _) = type(x)(0), type(x)(2), limits(x)
+    power, rest = expm1_times(within(-absolute(x), -most, zero))
     small = power + power * rest  # log(1 + s) = 2 atanh(s / (2 + s))
     return relu(x) + two * atanh_of_third(small / (two + small))
 
@@ -178,12 +172,6 @@ def log(real: Any) -> Any:
         return x if x == infinity or x != x else result  # noqa: PLR0124 - NaN
 
     return function
-
-
-@inlined
-def sqrt(x: Any) -> Any:
-    """Return the square root."""
-    return np.sqrt(x)
 
 
 @inlined
@@ -239,22 +227,11 @@ def product(x: Array, matrix: Array, out: Array) -> None:
         row, factor = out[b], x[b]
         row[:] = zero
         for k in range(0, depth - ROWS + 1, ROWS):
-            x0, x1, x2, x3 = factor[k], factor[k + 1], factor[k + 2], factor[k + 3]
-            x4, x5, x6, x7 = factor[k + 4], factor[k + 5], factor[k + 6], factor[k + 7]
             for j in range(row.shape[0]):
-                low = (
-                    x0 * matrix[k, j]
-                    + x1 * matrix[k + 1, j]
-                    + x2 * matrix[k + 2, j]
-                    + x3 * matrix[k + 3, j]
-                )
-                high = (
-                    x4 * matrix[k + 4, j]
-                    + x5 * matrix[k + 5, j]
-                    + x6 * matrix[k + 6, j]
-                    + x7 * matrix[k + 7, j]
-                )
-                row[j] += low + high
+                total = row[j]
+                for at in range(k, k + ROWS):
+                    total += factor[at] * matrix[at, j]
+                row[j] = total
         for k in range(depth - depth % ROWS, depth):
             for j in range(row.shape[0]):
                 row[j] += factor[k] * matrix[k, j]

@@ -83,7 +83,7 @@ def module(name: str, source: str) -> Any:
     content = hashlib.sha256(source.encode()).hexdigest()
     name = re.sub(r"\W", "_", f"{name}_{content[:24]}")
     path = folder() / f"{name}.py"
-    if not path.exists() or path.read_text(encoding="utf-8") != source:
+    if not path.exists():
         _write(path, source)
     spec: Any = importlib.util.spec_from_file_location(f"harness_numpy_generated.{name}", path)
     loaded = importlib.util.module_from_spec(spec)
@@ -100,13 +100,9 @@ def _write(path: Path, source: str) -> None:
     handle, name = tempfile.mkstemp(dir=path.parent, suffix=".py")
     with os.fdopen(handle, "w", encoding="utf-8") as file:
         file.write(source)
-    temporary = Path(name)
-    if path.exists():  # with another text
-        temporary.replace(path)
-        return
     with suppress(FileExistsError):
-        os.link(temporary, path)
-    temporary.unlink()
+        os.link(name, path)
+    Path(name).unlink()
 
 
 def compilations() -> int:
