@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache, cached_property
 
 from harness.recurrence import Node, Recurrence, reachable
@@ -10,7 +10,7 @@ from harness.recurrence.statements.lowering import Lowering, width_rank
 from harness.recurrence.statements.prepared import prepared
 from harness.recurrence.statements.program import Program, write
 from harness.recurrence.statements.slots import Code, Slot, runs
-from harness.recurrence.statements.spelling import Chunk, Layout, Spelling
+from harness.recurrence.statements.spelling import Chunk, Spelling
 from harness_numpy.recurrence.layer import is_sum_with_zx
 
 # Operations of the graph under another name; ``maximum`` and ``divide`` are NumPy's own.
@@ -18,9 +18,15 @@ NAMES: Mapping[str, str] = {"mean": "mean", "positive": "greater", "relu": "maxi
 
 
 class NumpyLowering(Lowering):
-    """Binary operations. Small values of ``exact`` sigmoids keep their digits."""
+    """Binary operations."""
 
-    exact: Collection[Node] = ()
+    @cached_property
+    def exact(self) -> frozenset[Node]:
+        """The sigmoids that reach a divisor or a logarithm: half a tanh would give zero."""
+        recurrence = self.recurrence
+        roots = [*recurrence.after, *recurrence.operands, *recurrence.reverse.factors()]
+        divisors = [node.args[-1] for node in reachable(roots) if node.op in {"divide", "log"}]
+        return frozenset(node for node in reachable(divisors) if node.op == "sigmoid")
 
     def sum(self, node: Node) -> Node:
         """Return a chain: a term with a coefficient first, then the positive ones."""
@@ -62,31 +68,10 @@ class NumpyLowering(Lowering):
 class NumpySpelling(Spelling):
     """Buffers are (T, n, B, H), or (n, B, H) of one time step: one part is contiguous."""
 
-    mixed = Spelling.mixed | {"gate"}
+    lowering, mixed = NumpyLowering, Spelling.mixed | {"gate"}
     flat, fills = False, False
 
-    @cached_property
-    def exact(self) -> frozenset[Node]:
-        """The sigmoids that reach a divisor or a logarithm: half a tanh would give zero."""
-        recurrence = self.recurrence
-        roots = [*recurrence.after, *recurrence.operands, *recurrence.reverse.factors()]
-        divisors = [node.args[-1] for node in reachable(roots) if node.op in {"divide", "log"}]
-        return frozenset(node for node in reachable(divisors) if node.op == "sigmoid")
-
-    def lowering(
-        self,
-        leaves: Iterable[Node],
-        roots: Iterable[Node] = (),
-        kept: Collection[Node] = (),
-        *,
-        whole: bool = False,
-    ) -> Lowering:
-        """Return a lowering to ufuncs."""
-        lowering = NumpyLowering(self.graph, leaves, roots, kept)
-        lowering.exact = self.exact
-        return lowering
-
-    def laid_out(self) -> Layout:
+    def laid_out(self) -> tuple[list[Chunk], list[Slot]]:
         """Return gradients that overwrite zx, and those of products that differ from them."""
         recurrence, cell = self.recurrence, self.recurrence.cell
         zx = Slot("d_zx", 0, len(cell.gates))
@@ -94,7 +79,7 @@ class NumpySpelling(Spelling):
         for gate, slot in enumerate(zx.parts):
             self.names.of(Slot("zx", gate, gate + 1), f"zx_{cell.gates[gate]}")
             self.names.of(slot, f"d_zx_{cell.gates[gate]}")
-            chunks.append(Chunk(slot, self.of_gate(gate)))
+            chunks.append(Chunk(slot, recurrence.reverse.zx[gate]))
         for index, pieces in enumerate(recurrence.pieces):
             rows = zx
             if not is_sum_with_zx(recurrence, index):
@@ -104,7 +89,7 @@ class NumpySpelling(Spelling):
                     self.names.of(slot, f"d_{recurrence.label(piece)}")
                     chunks.append(Chunk(slot, term))
             products.append(rows)
-        return Layout(tuple(chunks), zx, tuple(products))
+        return chunks, products
 
     def inputs(self) -> Mapping[Node, Slot]:
         """Return the gates of zx that no product is added to."""

@@ -99,7 +99,7 @@ class Vectorised(Recurrence):
 
     def _by_step(self, slot: Slot) -> Sequence[Array]:
         """Return the views of each time step; those of a block come again and again."""
-        if slot.timed and slot.buffer == f"d_state_{self.cell.states[0]}":
+        if slot.buffer.startswith("d_state_"):
             d_hidden = list(self._d_hidden)
             return d_hidden if slot.shift else [self.buffers[slot.buffer][0], *d_hidden[:-1]]
         views = list(self._view(slot))

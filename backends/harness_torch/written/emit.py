@@ -6,15 +6,14 @@ the factors of all time steps are computed at once, and the reverse loop only mu
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 
 from harness.contract import Cell
 from harness.recurrence import Node, Recurrence, derive
-from harness.recurrence.statements.lowering import Lowering
 from harness.recurrence.statements.program import Program, write
 from harness.recurrence.statements.slots import Code, Slot, runs
-from harness.recurrence.statements.spelling import Chunk, Layout, Spelling
+from harness.recurrence.statements.spelling import Chunk, Spelling
 from harness_torch.written.form import Form
 from harness_torch.written.lowering import TorchLowering
 
@@ -26,26 +25,13 @@ SLOPES = ("sigmoid_backward", "tanh_backward")
 class TorchSpelling(Spelling):
     """Buffers are (T, B, n*H), or (B, n*H) of one time step: products read and write them."""
 
-    flat, fills = True, True
+    lowering, flat, fills = TorchLowering, True, True
 
     def __init__(self, form: Form) -> None:
         self.form = form
         super().__init__(form.recurrence)
 
-    def lowering(
-        self,
-        leaves: Iterable[Node],
-        roots: Iterable[Node] = (),
-        kept: Collection[Node] = (),
-        *,
-        whole: bool = False,
-    ) -> Lowering:
-        """Return a lowering to PyTorch's operations."""
-        lowering = TorchLowering(self.graph, leaves, roots, kept)
-        lowering.slopes = whole
-        return lowering
-
-    def laid_out(self) -> Layout:
+    def laid_out(self) -> tuple[list[Chunk], list[Slot]]:
         """Return gradients that lie side by side in ``d_gates``."""
         form, recurrence, chunks = self.form, self.recurrence, list[Chunk]()
         whole = self.names.buffers["d_gates"] = Slot("d_gates", 0, form.columns)
@@ -57,13 +43,9 @@ class TorchSpelling(Spelling):
             else:
                 gate = at - form.zx
                 self.names.of(slot, f"d_z_{recurrence.cell.gates[gate]}")
-                chunks.append(Chunk(slot, self.of_gate(gate)))
+                chunks.append(Chunk(slot, recurrence.reverse.zx[gate]))
         columns = zip(form.firsts, form.orders, strict=True)
-        return Layout(
-            tuple(chunks),
-            Slot("d_gates", form.zx, form.zx + len(recurrence.gates)),
-            tuple(Slot("d_gates", first, first + len(order)) for first, order in columns),
-        )
+        return chunks, [Slot("d_gates", first, first + len(order)) for first, order in columns]
 
     def inputs(self) -> Mapping[Node, Slot]:
         """Return the gates of zx that no product is added to."""
@@ -110,7 +92,7 @@ class TorchSpelling(Spelling):
             code.line(f"{y}.{'fill' if nodes[0].args[0].op == 'constant' else 'copy'}_({x})")
         elif op in {"back", "addback"}:
             name = self.recurrence.cell.products[value].name
-            d = code.name(self.layout.products[value], f"d_{name}")
+            d = code.name(self.products[value], f"d_{name}")
             weight = code.fix(f"weight_{name}", "back")
             added = [x] if op == "addback" else []
             code.line(_call("addmm" if added else "mm", y, [*added, d, weight]))

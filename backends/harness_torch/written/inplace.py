@@ -53,15 +53,10 @@ class InPlaceKernel:
         self._make_buffers(*state[0].shape)
         self._fixed = self._arguments(others)
         for (first, _), part, scale in zip(self._ends, state, self._form.states, strict=True):
-            first.copy_(part)
-            if scale != 1:
-                first.mul_(scale)
+            torch.mul(part, scale, out=first)
         self._run("forward")
-        final = tuple(
-            last.clone() if scale == 1 else last / scale
-            for (_, last), scale in zip(self._ends, self._form.states, strict=True)
-        )
-        return self._hidden.detach(), final
+        ends = zip(self._ends, self._form.states, strict=True)
+        return self._hidden.detach(), tuple(last / scale for (_, last), scale in ends)
 
     def backward(self, d_hidden: Tensor, d_final: States) -> Derivatives:
         """Run all time steps back."""
@@ -70,9 +65,7 @@ class InPlaceKernel:
         self._d_ends[0][1].add_(d_final[0])
         scaled = zip(self._d_ends, d_final, self._form.states, strict=True)
         for (_, last), part, scale in list(scaled)[1:]:
-            last.copy_(part)
-            if scale != 1:
-                last.mul_(1 / scale)
+            torch.div(part, scale, out=last)
         d_vectors = {name: self.buffers[f"d_vector_{name}"] for name in self._cell.vectors}
         for d_vector in d_vectors.values():
             d_vector.zero_()
@@ -81,10 +74,8 @@ class InPlaceKernel:
         others = {name: d_vector.sum(0) for name, d_vector in d_vectors.items()}
         for index in range(len(self._cell.products)):
             others |= self._product(index)
-        d_state = tuple(
-            first.clone() if scale == 1 else first * scale
-            for (first, _), scale in zip(self._d_ends, self._form.states, strict=True)
-        )
+        ends = zip(self._d_ends, self._form.states, strict=True)
+        d_state = tuple(first * scale for (first, _), scale in ends)
         return Derivatives(self._d_zx, others, self._d_hidden, d_state)
 
     def _make_buffers(self, size: int, hidden: int) -> None:
@@ -103,10 +94,10 @@ class InPlaceKernel:
         self._d_ends = [_ends(self.buffers[f"d_state_{name}"]) for name in cell.states]
         self._hidden = self._part(Slot(f"state_{cell.states[0]}", shift=1))
         self._d_hidden = self._part(Slot(f"d_state_{cell.states[0]}", shift=1))
-        self._d_zx = self._part(program.layout.zx)
+        self._d_zx = self._part(Slot("d_gates", self._form.zx, self._form.zx + len(cell.gates)))
         self._factors = [
             (self._part(rows).flatten(0, 1), self._part(operand).flatten(0, 1))
-            for rows, operand in zip(program.layout.products, program.operands, strict=True)
+            for rows, operand in zip(program.products, program.operands, strict=True)
         ]
         self._views = {}
         for name, function in program.functions.items():
@@ -132,11 +123,9 @@ class InPlaceKernel:
         gates = len(self._cell.gates)
         if pieces == {gate: gate for gate in range(gates)} and gates == count:
             return bias_ih + bias
-        if not pieces:
-            return bias_ih
-        of, into = bias.view(count, -1), bias_ih.view(gates, -1)
-        rows = of[list(pieces.values())]
-        return into.index_add(0, torch.tensor(list(pieces), device=bias.device), rows).flatten()
+        parts, zeros = bias.chunk(count), torch.zeros_like(bias_ih[: len(bias_ih) // gates])
+        rows = [parts[pieces[gate]] if gate in pieces else zeros for gate in range(gates)]
+        return bias_ih + torch.cat(rows)
 
     def _scaled(self, rows: Tensor, scales: Sequence[float]) -> Tensor:
         if scales.count(scales[0]) == len(scales):

@@ -22,12 +22,10 @@ class Addend(NamedTuple):
 
 
 class TorchLowering(Lowering):
-    """Few calls. ``slopes``: y (1 - y) and 1 - y y of values that exist are one call each."""
-
-    slopes = False
+    """Few calls. If ``whole``, y (1 - y) and 1 - y y of values that exist are one call each."""
 
     def sum(self, node: Node) -> Node:
-        """Return ``lerp``, or a chain that begins with a product or a plain term."""
+        """Return ``lerp``, or a chain that begins with a plain term if there is one."""
         if mixed := self._mixture(node):
             return self.make("lerp", *map(self.value, mixed))
         coefficients, constant = node.value
@@ -36,9 +34,7 @@ class TorchLowering(Lowering):
         first, *others = terms
         total = first.parts[0]
         if first.op != "add":
-            total = self.make(
-                first.op.removeprefix("addc").replace("mul", "multiply"), *first.parts
-            )
+            total = self.make(BARE[first.op], *first.parts)
         if constant and (first.scale != 1 or not others):
             total = self.make("affine", total, value=(first.scale, constant))
             constant = 0.0
@@ -46,9 +42,9 @@ class TorchLowering(Lowering):
             total = self.multiple(total, first.scale)
         for scale, op, parts in sorted(others, key=lambda each: (rank(each), each.op != "add")):
             total = self.make(op, total, *parts, value=scale)
-        return (
-            self.make("add", total, self.graph.constant(constant), value=1.0) if constant else total
-        )
+        if not constant:
+            return total
+        return self.make("add", total, self.graph.constant(constant), value=1.0)
 
     def _addend(self, coefficient: float, node: Node) -> Addend:
         """Return a term of a sum, with the operation that needs no call of its own."""
@@ -94,7 +90,7 @@ class TorchLowering(Lowering):
     def times(self, factors: Sequence[Node]) -> tuple[float, Node]:
         """Return a chain; it ends with the derivatives."""
         plain, slopes, scale = list(factors), list[tuple[str, Node]](), 1.0
-        for part in factors if self.slopes else ():
+        for part in factors if self.whole else ():
             value, slope = complement(part), tanh_slope(part)
             if part in plain and value is not None and value in plain and self._exists(value):
                 plain.remove(part)

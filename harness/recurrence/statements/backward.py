@@ -31,8 +31,9 @@ class Backward:
         self._spelling, self._kept, self._graph = spelling, kept, spelling.graph
         self._recurrence, self._cell = spelling.recurrence, spelling.recurrence.cell
         self._reverse = self._recurrence.reverse
-        self._fill = spelling.lowering(kept, self._reverse.factors(), whole=True)
-        self._lowering = spelling.lowering(())
+        factors = self._reverse.factors()
+        self._fill = spelling.lowering(self._recurrence, kept, factors, whole=True)
+        self._lowering = spelling.lowering(self._recurrence, ())
         self.factors: dict[Node, Slot] = {}
         self.leaves: dict[Node, Slot] = {}
         self.goals: dict[Node, Slot] = {}
@@ -48,7 +49,7 @@ class Backward:
                 self._anchor(each)
             else:
                 self._back(each)
-        for at in range(len(spelling.layout.chunks)):
+        for at in range(len(spelling.chunks)):
             self._chunk(at)
         self._vectors()
         for at in range(len(self._cell.states)):
@@ -67,8 +68,8 @@ class Backward:
         self._lowering.results[each.node] = scale, total
 
     def _back(self, each: Back) -> None:
-        parts = self._spelling.layout.products[each.index].parts
-        rows = [at for at, chunk in enumerate(self._spelling.layout.chunks) if chunk.slot in parts]
+        parts = self._spelling.products[each.index].parts
+        rows = [at for at, chunk in enumerate(self._spelling.chunks) if chunk.slot in parts]
         args = [chunk for chunk in map(self._chunk, rows) if chunk is not None]
         if args:
             back = self._graph.statement("back", args, each.index, "both")
@@ -78,7 +79,7 @@ class Backward:
 
     def _chunk(self, at: int) -> Node | None:
         """Return the statement of a gradient of zx or a product; None: it is zero."""
-        slot, term = self._spelling.layout.chunks[at]
+        slot, term = self._spelling.chunks[at]
         if term is None:
             goals = self.factors if self._spelling.fills else self.goals
             self._spelling.aim(goals, {}, self._graph.constant(0.0), slot)

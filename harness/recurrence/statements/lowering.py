@@ -6,7 +6,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
-from harness.recurrence.graph import Graph, Node, Width
+from harness.recurrence.derived import Recurrence
+from harness.recurrence.graph import Node, Width
 from harness.recurrence.statements.slots import is_unit
 
 WIDTHS = ("both", "sequence", "unit", "constant")
@@ -16,20 +17,24 @@ class Lowering(ABC):
     """Lowers the values of one pass. Values (H,) stay: they are computed before the loop.
 
     Args:
-        graph: of the step; the statements become nodes of it.
+        recurrence: of the cell; the statements become nodes of its graph.
         leaves: the values that exist.
         roots: all that will be asked for; they tell how often a value is read.
         kept: the values that must exist by themselves.
+        whole: of all time steps at once.
     """
 
     def __init__(
         self,
-        graph: Graph,
+        recurrence: Recurrence,
         leaves: Iterable[Node],
         roots: Iterable[Node] = (),
         kept: Collection[Node] = (),
+        *,
+        whole: bool = False,
     ) -> None:
-        self.graph, self.kept = graph, kept
+        self.recurrence, self.graph = recurrence, recurrence.graph
+        self.kept, self.whole = kept, whole
         # Node -> (c, statement): the value is c times that of the statement.
         self.results: dict[Node, tuple[float, Node]] = {leaf: (1.0, leaf) for leaf in leaves}
         self.reads = self._reads(roots)

@@ -18,8 +18,7 @@ def prepared(
 ) -> Recurrence:
     """Rewrite the graph of a cell, in a graph of its own.
 
-    A merged gate is zero and its piece of the product has the sum. So the piece has the gradient of
-    both.
+    A merged gate is zero and its piece of the product has the sum; both have its gradient.
 
     Args:
         recurrence: of the cell.
@@ -57,7 +56,10 @@ def prepared(
         for old, node in zip(recurrence.before, recurrence.after, strict=True)
     )
     reverse = reversed_step(graph, gates, before, vectors, pieces, operands, after)
+    zx = list(reverse.zx)
+    for gate, (index, piece) in recurrence.merged.items():
+        zx[gate] = reverse.products[index][piece]
     return replace(
         recurrence, graph=graph, gates=gates, before=before, vectors=vectors, pieces=pieces,
-        operands=operands, after=after, reverse=reverse,
+        operands=operands, after=after, reverse=replace(reverse, zx=tuple(zx)),
     )  # fmt: skip

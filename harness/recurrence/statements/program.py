@@ -15,7 +15,7 @@ from harness.recurrence.stages import SLOW
 from harness.recurrence.statements.backward import Backward
 from harness.recurrence.statements.schedule import Schedule
 from harness.recurrence.statements.slots import Slot, is_unit
-from harness.recurrence.statements.spelling import Layout, Spelling
+from harness.recurrence.statements.spelling import Spelling
 
 LOOPS = {"forward": "for {} in rows:", "factors": "", "backward": "for {} in reversed(rows):"}
 COSTLY = {*SLOW, "tanh_half", "mean", "product", "zx"}  # other values are computed again
@@ -45,7 +45,7 @@ class Program:
         functions: by name.
         fixed: name -> what it is, of arguments that no time step changes.
         buffers: those for values of the program itself, each as one slot.
-        layout: of the gradients.
+        products: per product, where its gradient lies.
         operands: per product, where its operand lies.
     """
 
@@ -54,7 +54,7 @@ class Program:
     functions: Mapping[str, Function]
     fixed: Mapping[str, tuple[Any, ...]]
     buffers: Mapping[str, Slot]
-    layout: Layout
+    products: Sequence[Slot]
     operands: tuple[Slot, ...]
 
     @cached_property
@@ -105,7 +105,7 @@ def write(spelling: Spelling) -> Program:
     source = "\n\n\n".join(["\n".join([title, head, *units]), *texts]) + "\n"
     operands = tuple(kept[operand] for operand in recurrence.operands)
     return Program(
-        recurrence, source, functions, names.fixed, names.buffers, spelling.layout, operands
+        recurrence, source, functions, names.fixed, names.buffers, spelling.products, operands
     )
 
 
@@ -120,7 +120,8 @@ def _forward(spelling: Spelling) -> tuple[Schedule, Mapping[Node, Slot]]:
         names.of(new[-1], f"new_{name}")
     inputs = spelling.inputs()
     leaves, kept = {**old, **inputs}, _kept(recurrence)
-    lowering = spelling.lowering(leaves, [*recurrence.after, *recurrence.operands], kept)
+    roots = [*recurrence.after, *recurrence.operands]
+    lowering = spelling.lowering(recurrence, leaves, roots, kept)
     goals: dict[Node, Slot] = {}
     after = list(zip(recurrence.after, new, strict=True))
     for node, slot in [*after, *spelling.operand_slots().items()]:

@@ -210,8 +210,7 @@ class Schedule(Code):
         slot = next((each for each in self._free if each.wide == wide), None)
         if slot is None:
             kind = "whole" if self._whole else "part"
-            flat = self._spelling.flat
-            slot = self.names.new(kind, timed=self._whole, wide=wide, flat=flat)
+            slot = self.names.new(kind, timed=self._whole, wide=wide)
             self._scratch.add(slot)
         else:
             self._free.remove(slot)

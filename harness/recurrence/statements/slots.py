@@ -51,13 +51,17 @@ class Slot:
 class Names:
     """Names in one program.
 
+    Args:
+        flat: each new slot is a buffer of its own; False: the next part of one.
+
     Attributes:
         slots: slot -> name.
         fixed: name -> what it is: of arguments that no time step changes.
         buffers: the buffers that the program needs for its own values, each as one slot.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, flat: bool) -> None:
+        self._flat = flat
         self._counts: Counter[str] = Counter()
         self.slots: dict[Slot, str] = {}
         self.fixed: dict[str, tuple[Any, ...]] = {}
@@ -80,15 +84,13 @@ class Names:
         end = last.removeprefix(first[: first.rfind("_") + 1])
         return f"{first}_of_gates" if first == last else f"{first}_to_{end}"
 
-    def new(
-        self, kind: str, *, timed: bool, wide: bool = True, flat: bool = False, label: str = ""
-    ) -> Slot:
-        """Return a new slot: the next part of a buffer; ``flat``: a buffer of its own."""
+    def new(self, kind: str, *, timed: bool, wide: bool, label: str = "") -> Slot:
+        """Return a new slot."""
         kind += "" if wide else "_narrow"
         at = self._counts[kind]
         self._counts[kind] += 1
         slot = Slot(kind, at, at + 1, timed=timed, wide=wide)
-        if flat:
+        if self._flat:
             slot = replace(slot, buffer=f"{kind}_{at}", first=0, last=1)
         self.buffers[slot.buffer] = replace(slot, first=0)
         self.of(slot, label or f"{kind}_{at}")

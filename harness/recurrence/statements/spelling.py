@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, NamedTuple
 
 from harness.recurrence.derived import Recurrence
@@ -21,21 +20,6 @@ class Chunk(NamedTuple):
     term: Term | None
 
 
-@dataclass(frozen=True)
-class Layout:
-    """Where the gradients of zx and of the products lie.
-
-    Attributes:
-        chunks: all of them.
-        zx: of zx, its gates in order.
-        products: of each product, all pieces.
-    """
-
-    chunks: tuple[Chunk, ...]
-    zx: Slot
-    products: tuple[Slot, ...]
-
-
 class Spelling(ABC):
     """How an engine writes the program of a recurrence.
 
@@ -44,35 +28,27 @@ class Spelling(ABC):
             zx; False: the parts are an axis before B.
         fills: a factor lies where the gradient that it gives will; False: gradients of zx overwrite
             zx.
+        lowering: to the engine's operations.
         mixed: operations that are joined with neighbours although their ``value`` differs.
     """
 
+    lowering: ClassVar[type[Lowering]]
     flat: ClassVar[bool]
     fills: ClassVar[bool]
     mixed: ClassVar[frozenset[str]] = frozenset({"copy"})
 
     def __init__(self, recurrence: Recurrence) -> None:
-        self.recurrence, self.graph, self.names = recurrence, recurrence.graph, Names()
-        self.layout = self.laid_out()
+        self.recurrence, self.graph = recurrence, recurrence.graph
+        self.names = Names(flat=self.flat)
+        self.chunks, self.products = self.laid_out()
 
     @abstractmethod
-    def laid_out(self) -> Layout:
-        """Return where gradients lie, and name their slots."""
+    def laid_out(self) -> tuple[list[Chunk], list[Slot]]:
+        """Return where gradients lie: all chunks, and of each product its pieces; name them."""
 
     @abstractmethod
     def inputs(self) -> Mapping[Node, Slot]:
         """Return the slots of the zx that are read by themselves, and name all."""
-
-    @abstractmethod
-    def lowering(
-        self,
-        leaves: Iterable[Node],
-        roots: Iterable[Node] = (),
-        kept: Collection[Node] = (),
-        *,
-        whole: bool = False,
-    ) -> Lowering:
-        """Return a lowering to the engine's operations; ``whole``: of all time steps at once."""
 
     @abstractmethod
     def statement(
@@ -98,7 +74,7 @@ class Spelling(ABC):
     def new_kept(self, node: Node) -> Slot:
         """Return a new slot for a value that is kept."""
         wide, label = node.width == "both", self.label(node)
-        return self.names.new("kept", timed=True, wide=wide, flat=self.flat, label=label)
+        return self.names.new("kept", timed=True, wide=wide, label=label)
 
     def pieces(self, index: int, operand: Node) -> list[Node]:
         """Return the pieces of a product."""
@@ -127,10 +103,3 @@ class Spelling(ABC):
             statement = self.graph.statement("copy", (statement,), slot, "both")
         goals[statement] = slot
         return statement
-
-    def of_gate(self, gate: int) -> Term | None:
-        """Return the gradient of a gate's zx."""
-        if gate not in self.recurrence.merged:
-            return self.recurrence.reverse.zx[gate]
-        product, piece = self.recurrence.merged[gate]
-        return self.recurrence.reverse.products[product][piece]
