@@ -97,8 +97,8 @@ class Lowering(ABC):
 
     def multiple(self, statement: Node, scale: float) -> Node:
         """Return ``scale`` times a statement."""
-        if scale == 1:
-            return statement
+        if scale == 1 or is_unit(statement):
+            return self.graph.sum([(scale, statement)])
         return self.make("multiply", statement, self.graph.constant(scale))
 
     def times(self, factors: Sequence[Node]) -> tuple[float, Node]:
