@@ -158,4 +158,7 @@ class Plugins:
                 f"plugin {name!r} is blocked by --plugin no:{name}; leave that option out to use it"
             )
         names = [*entries, *self.groups] if kind == "backend" else entries
-        raise UnknownNameError(kind, name, names, f"harness list {kind}s")
+        unknown = UnknownNameError(kind, name, names, f"harness list {kind}s")
+        if self.broken:  # the name may be one of theirs
+            unknown.args = (f"{unknown}. Not loaded: {'; '.join(map(str, self.broken))}",)
+        raise unknown

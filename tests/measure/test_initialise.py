@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from harness.cells import GRU, LSTM, RNN, MinGRU, MinLSTM, ReluRNN
-from harness.contract import Inputs, Model, UnsupportedError, UsageError
+from harness.contract import Inputs, Model, PluginError, UnsupportedError, UsageError
 from harness.measure.proof.initialise import initial_parameters
 
 H, V, K = 16, 10, 7
@@ -118,3 +118,18 @@ def test_a_cell_without_a_memory_gate_is_refused(setting):
 def test_two_settings_of_one_bias_are_refused():
     with pytest.raises(UsageError, match="give one of them"):
         initial_parameters(model_of(), 0, forget_bias=1.0, chrono=10)
+
+
+@pytest.mark.parametrize(
+    "answer", [None, [1.0], {"a": np.zeros(3)}, {"a": [np.nan] * H}, {"b": np.zeros(H)}, {"a": "x"}]
+)
+def test_values_that_do_not_fit_the_vectors_of_a_cell_name_the_cell(answer):
+    class Odd(RNN):
+        name = "odd"
+        vectors = ("a",)
+
+        def initial_vectors(self, hidden, rng):
+            return answer
+
+    with pytest.raises(PluginError, match=r"cell 'odd': initial_vectors\(\) .* of a; got"):
+        initial_parameters(model_of(Odd()), 0)

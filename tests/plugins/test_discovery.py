@@ -234,6 +234,13 @@ def test_asking_for_a_broken_plugin_by_name_is_an_error_that_says_all(install):
         load_plugins().backend("broken")
 
 
+def test_an_unknown_name_says_which_plugins_are_broken(install):
+    source = dedent(CELL.format(name="mine")) + "\nMine.gates = ()\n"
+    install("fake_broken", source, entry_point="broken", distribution="fake-dist")
+    with pytest.raises(UnknownNameError, match=r"unknown cell 'mine'.*is broken: .*gates must be"):
+        load_plugins().cell("mine")
+
+
 def test_a_bad_entry_point_name_breaks_that_plugin(install):
     install("fake_bad", CELL.format(name="mine"), entry_point="b@d")
     assert "plugin name 'b@d' is not allowed" in broken("b@d").reason

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Literal
 
 import numpy as np
 
-from harness.contract import Array, Cell, Model, Parameters, UnsupportedError, UsageError
+from harness.contract import (
+    Array,
+    Cell,
+    Model,
+    Parameters,
+    PluginError,
+    UnsupportedError,
+    UsageError,
+)
+from harness.contract.wording import shortened, text_of
 from harness.measure.proof.streams import generator
 
 Scheme = Literal["torch", "glorot", "identity"]
 Draw = Callable[[np.random.Generator, str, tuple[int, ...], Model], Array]
 
+LONGEST = 200  # characters of a cell's answer in a message
 IRNN_DEVIATION = 0.001  # Le, Jaitly & Hinton 2015, section 3
 
 
@@ -44,6 +54,7 @@ def initial_parameters(
 
     Raises:
         UnsupportedError: the cell has no memory gate to set.
+        PluginError: the cell's own values do not fit its vectors.
         UsageError: both ``forget_bias`` and ``chrono`` are set.
     """
     if forget_bias is not None and chrono is not None:
@@ -55,8 +66,8 @@ def initial_parameters(
     }
     for layer in range(model.layers):
         rng = generator(seed, "model", f"vectors_l{layer}")
-        for vector, value in model.cell.initial_vectors(model.hidden, rng).items():
-            parameters[f"{vector}_l{layer}"] = np.asarray(value, np.float64)
+        for vector, value in _own_vectors(model.cell, model.hidden, rng).items():
+            parameters[f"{vector}_l{layer}"] = value
         if forget_bias is not None:
             gate = _memory_gate(model.cell, "forget_bias")
             _set_bias(parameters, model, layer, gate, model.cell.memory_sign * forget_bias)
@@ -64,6 +75,24 @@ def initial_parameters(
             rng = generator(seed, "model", f"bias_ih_l{layer}", "chrono")
             _set_chrono(parameters, model, layer, chrono, rng)
     return parameters
+
+
+def _own_vectors(cell: Cell, hidden: int, rng: np.random.Generator) -> Mapping[str, Array]:
+    answer = cell.initial_vectors(hidden, rng)
+    try:
+        values = {name: np.asarray(value, np.float64) for name, value in answer.items()}
+        fit = values.keys() <= {*cell.vectors} and all(
+            value.shape == (hidden,) and np.isfinite(value).all() for value in values.values()
+        )
+    except (AttributeError, TypeError, ValueError):
+        fit = False
+    if not fit:
+        raise PluginError(
+            f"cell {cell.name!r}: initial_vectors() must return {hidden} finite numbers for each "
+            f"vector that it names, of {', '.join(cell.vectors) or 'none'}; "
+            f"got {shortened(text_of(answer), LONGEST)}"
+        )
+    return values
 
 
 def _torch(rng: np.random.Generator, _name: str, shape: tuple[int, ...], model: Model) -> Array:
