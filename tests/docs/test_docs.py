@@ -102,17 +102,17 @@ def test_the_python_of_its_page_runs(tmp_path, monkeypatch):
     pytest.importorskip("altair")
     monkeypatch.chdir(tmp_path)
     code = next(block for block in blocks(PYTHON_PAGE, "python") if "harness.run(" in block)
-    short = "length=[3, 5], steps=3, hidden=4, batch=2, progress=False)"
-    code, cut = re.subn(r"length=\[25, 50\], seed=\[0, 1\]\)", short, code)
+    short = "length=[3, 5], seeds=2, steps=3, hidden=4, batch=2, progress=False)"
+    code, cut = re.subn(r"length=\[25, 50\], seeds=3\)", short, code)
     assert cut == 1
     code, kept = re.subn(r"^(?=results\.filter\(.*to_pandas)", "frame = ", code, flags=re.MULTILINE)
     assert kept == 1
     names: dict = {}
     exec(code, names)
     assert list(names["frame"].columns) == list(COLUMNS)
-    assert list(names["frame"]["status"]) == ["ok"] * 4
+    assert list(names["frame"]["status"]) == ["ok"] * 8
     assert np.allclose(
-        names["frame"]["loss_initial"][:2], names["frame"]["loss_initial"][2:], rtol=1e-5
+        names["frame"]["loss_initial"][:4], names["frame"]["loss_initial"][4:], rtol=1e-5
     )
 
 
