@@ -70,7 +70,11 @@ def networks(records: Sequence[Record], machines: Mapping[str | None, str]) -> N
     shared = {name: settings[0][name] for name in names if name not in varying} | of_gates
     unusual = {name: value for name, value in shared.items() if value != usual.get(name)}
     labels: list[Labels] = [
-        (record.trial.cell, *(setting.get(axis, UNKNOWN) for axis in axes), record.trial.engine)
+        (
+            record.trial.cell,
+            *(setting.get(axis) or _default(record, axis) for axis in axes),
+            record.trial.engine,
+        )
         for record, setting in zip(records, settings, strict=True)
     ]
     if max(numbers := _numbers(records, labels), default=1) > 1:
@@ -135,6 +139,16 @@ def _settings(record: Record, machines: Mapping[str | None, str]) -> dict[str, s
     settings |= {MACHINE: machines[record.environment_id]} if machines else {}
     settings["evaluate_at"] = record.trial.evaluate_at
     return {_name(name): setting_in_words(value) for name, value in settings.items()}
+
+
+def _default(record: Record, axis: str) -> str:
+    """Return the default of a task's option that a trial leaves out, as text."""
+    defaults = record.details.get("task_defaults")
+    if isinstance(defaults, Mapping):
+        for name, value in defaults.items():
+            if _name(_option(name)) == axis:
+                return setting_in_words(value)
+    return UNKNOWN
 
 
 def _option(name: str) -> str:

@@ -11,7 +11,7 @@ from rich.text import Text
 from harness_results.text.grid import Grid
 
 GAP, DIVIDER = "  ", " │ "
-LEAST_LABEL = 8
+LEAST_LABEL = 5
 
 
 def joined(labels: Text, groups: Sequence[Text]) -> Text:

@@ -218,6 +218,17 @@ def test_the_fit_of_the_step_time_is_that_of_the_scaling_table():
     assert {row["at"] for row in drawn} >= set(LENGTHS)
 
 
+def test_two_lengths_without_a_fit_are_drawn_and_all_lengths_have_a_tick():
+    for count in (2, 3):
+        records = [record for record in sweep() if record.trial.length in LENGTHS[:count]]
+        layers = Results(records).chart("step-time").to_dict()["spec"]["layer"]
+        ticks = [
+            layer["encoding"]["x"]["axis"]["values"] for layer in layers if "x" in layer["encoding"]
+        ]
+        assert ticks == [list(LENGTHS[:count])] * 2
+        assert bool(rows("step-time", records, "fit")) == (count > 2)
+
+
 def test_compiling_is_paid_when_the_table_says_so():
     records = [
         record

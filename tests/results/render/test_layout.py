@@ -126,8 +126,19 @@ def test_an_engine_that_all_share_is_in_the_caption_if_the_columns_need_its_room
     assert [plain_table(records, width).startswith(head) for width in (60, 80)] == [True, False]
 
 
+def test_no_figure_is_cut_in_a_pipe_if_eleven_settings_vary():
+    varied = {
+        "layers": 2, "hidden": 64, "steps": 77, "optimizer": "sgd", "learning_rate": 0.5,
+        "clip_norm": 1.0, "dropout": 0.5, "initialisation": "glorot", "forget_bias": 3.0,
+        "evaluate_every": 75,
+    }  # fmt: skip
+    records = [make(seed=0), *(make(seed=1, **{name: value}) for name, value in varied.items())]
+    text = plain_table(records, 120)
+    assert text.count(" 0.100 (0.60x)") == len(records)
+
+
 def test_a_label_that_does_not_fit_is_cut_visibly():
-    assert "numpy:n…" in plain_table(sweep(), 24)
+    assert "nump…" in plain_table(sweep(), 24)
     assert "…" not in plain_table(sweep(), 80)
 
 

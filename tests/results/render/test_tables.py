@@ -572,6 +572,15 @@ def test_whatever_field_differs_from_its_default_is_in_the_caption():
         assert len(settings) >= len(usual)
 
 
+def test_an_option_that_a_trial_leaves_out_has_the_default_of_its_task():
+    details = {"task_defaults": {"order": "carried"}}
+    trials = ({"task_options": {}}, {"task_options": {"order": "shuffled"}})
+    table = pivot([make(trial=trial, details=details) for trial in trials])
+    column = table.axes.index("order")
+    orders = {row.labels[column] for row in table.rows if not row.reference}
+    assert orders == {"carried", "shuffled"}
+
+
 def test_an_option_of_a_task_is_in_the_caption_unless_it_has_its_default():
     def caption(options, *defaults):
         trial = {"task_options": options}
