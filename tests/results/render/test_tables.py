@@ -542,6 +542,7 @@ UNUSUAL = {
     "initialisation": "glorot", "forget_bias": 1.5, "chrono": 33, "dropout": 0.2, "seed": 4,
     "data_seed": 0, "evaluation_seed": 0, "dtype": "float64", "device": "cuda", "threads": 3,
     "checkpoint": 5, "evaluate_every": 11, "devices": 2, "python": "base",
+    "evaluate_at": (60, 80),
 }  # fmt: skip
 NEEDED = {
     "schedule_steps": {"schedule": "cosine"}, "momentum": {"optimizer": "sgd"},
@@ -567,6 +568,7 @@ def test_whatever_field_differs_from_its_default_is_in_the_caption():
             "device": "cuda",
             "threads": "3 threads",
             "devices": "2 devices",
+            "evaluate_at": "evaluate at 60, 80",
         }
         assert expected.get(name, f"{name.replace('_', ' ')} {value}") in settings, name
         assert len(settings) >= len(usual)

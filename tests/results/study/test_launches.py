@@ -143,6 +143,7 @@ VALUES = {
     **dict.fromkeys(("chrono", "data_seed", "evaluation_seed"), (None, 2, 10)),
     "task_options": ({"symbols": "many"}, {"symbols": 8}, {}),
     "checkpoint": (8, 64, "auto", "off"),
+    "evaluate_at": ((), (60,), (60, 80)),
     "python": (None, "base", "conda"),
 }
 
