@@ -50,7 +50,7 @@ def draw_lengths(rows: Rows) -> alt.FacetChart:
     if measure == RATIO:
         y = logarithmic(measure, form=".4~g")
     look = Looks(rows, "cell", "shape")
-    x = length_axis(rows, "at").title("length at which the network is evaluated")
+    x = length_axis(rows, "at", "at").title("length at which the network is evaluated")
     tips = tooltips(("at", "evaluated at"), ("y", measure))
     shade = part("trained").mark_rect(color=NEUTRAL, opacity=SHADE)
     measured = part("measured")

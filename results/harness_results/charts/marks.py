@@ -91,10 +91,10 @@ class Looks:
         return alt.Legend(values=names, columns=columns, symbolOpacity=1, **symbols)
 
 
-def length_axis(rows: Rows, field: str = "length") -> alt.X:
+def length_axis(rows: Rows, field: str = "length", ticks: str = "length") -> alt.X:
     """Return the logarithmic axis of T, with a tick at each length, or at some of many."""
-    lengths = sorted({int(row[field]) for row in rows if row.get(field) is not None})
-    every = -(-len(lengths) // MOST_TICKS)
+    lengths = sorted({int(row[ticks]) for row in rows if row.get(ticks) is not None})
+    every = max(1, -(-len(lengths) // MOST_TICKS))
     axis = alt.Axis(values=lengths[::every], format="d", grid=False)
     scale = alt.Scale(type="log", base=2, nice=False, padding=14)
     return alt.X(f"{field}:Q", title="T, length of the sequence", axis=axis, scale=scale)
