@@ -144,7 +144,7 @@ def _modules(changes: list[str]) -> Iterator[None]:
     finally:
         blocked = sorted(
             name
-            for name, module in sys.modules.items()
+            for name, module in dict(sys.modules).items()  # threads may import
             if module is None and before.get(name, name) is not None
         )
         for name in blocked:
