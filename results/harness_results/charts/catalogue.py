@@ -105,6 +105,7 @@ _ALL = (
         needs="ended ok and was judged at other lengths (--evaluate-at)",
         rows=lengths,
         draw=draw_lengths,
+        key_over_seeds=f"{MEDIAN} · filled: all solved · shaded: up to the trained length",
     ),
     Chart(
         name="throughput",

@@ -8,6 +8,7 @@ from typing import Any
 import altair as alt
 
 from harness.contract.records.evaluated import Evaluated, at_lengths
+from harness_results.charts.bands import bands
 from harness_results.charts.data import Rows
 from harness_results.charts.marks import (
     EXTENT,
@@ -21,6 +22,8 @@ from harness_results.charts.marks import (
 from harness_results.charts.panels import Panel
 from harness_results.charts.series import Labelled, drawn_lines, ended, reference_row, rows_of
 from harness_results.charts.theme import NEUTRAL
+from harness_results.study.seeds.statistics import spread
+from harness_results.study.seeds.summary import outcomes_of
 from harness_results.study.tables.pivot import SOLVED
 
 SHADE = 0.1  # opacity of the trained lengths
@@ -60,8 +63,11 @@ def draw_lengths(rows: Rows) -> alt.FacetChart:
         solid.mark_point(filled=True, size=55, opacity=1),
         hollow.mark_point(size=45, opacity=1, strokeWidth=1.5),
     )
+    low = y.copy()
+    low.shorthand = "low:Q"
     layers = [
         shade.encode(x=x, x2=alt.value(0), y=alt.value(0), y2=alt.value("height")),
+        *bands(rows, measured, x, low, look.colour),
         measured.mark_line().encode(x=x, y=y, **look.line),
         *(marks.encode(x=x, y=y, tooltip=tips, **look.point) for marks in points),
     ]
@@ -78,9 +84,22 @@ def _measured(entry: Labelled, measure: str) -> Iterator[dict[str, Any]]:
                 "panel": entry.panel_of_length,
                 "at": each.length,
                 "y": value,
+                **_spread(entry, each, measure),
                 "measure": measure,
                 "mark": SOLVED if each.solved else None,
             }
+
+
+def _spread(entry: Labelled, each: Evaluated, measure: str) -> dict[str, float]:
+    """Return the ends of the band over seeds; none of one seed."""
+    sets = [
+        of
+        for seed in outcomes_of(entry.record)
+        for of in at_lengths(seed)
+        if (of.name, of.length) == (each.name, each.length)
+    ]
+    values = [value for value in (_value(of, measure) for of in sets) if value is not None]
+    return dict(zip(("low", "high"), spread(values), strict=True)) if len(values) > 1 else {}
 
 
 def _value(each: Evaluated, measure: str) -> float | None:
