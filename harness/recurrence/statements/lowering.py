@@ -103,7 +103,10 @@ class Lowering(ABC):
 
     def times(self, factors: Sequence[Node]) -> tuple[float, Node]:
         """Return a product as (c, statement): a chain."""
-        parts = sorted(map(self.scaled, factors), key=lambda part: width_rank(part[1]))
+        units = [factor for factor in factors if is_unit(factor)]  # one value before the loop
+        parts = [self.scaled(factor) for factor in factors if not is_unit(factor)]
+        parts.sort(key=lambda part: width_rank(part[1]))
+        parts += [(1.0, self.graph.times(*units))] if units else []
         scale, result = parts[0]
         for more, statement in parts[1:]:
             scale, result = scale * more, self.make("multiply", result, statement)
