@@ -19,8 +19,8 @@ SPEED_DETAILS = ("block_tokens_per_second", "rank_step_seconds", "rank_step_seco
 def training_flops_per_token(model: Model) -> int:
     """Return the floating-point operations of one training step per time step and sequence.
 
-    Only matrix products count: a multiplication and an addition per element forward, and twice that
-    backward. The sum of
+    Only products with weights count: a multiplication and an addition per element forward, and
+    twice that backward. Those with a state that is a matrix do not. The sum of
 
     - 6 R H for each layer (the products with the state, of R rows; G H for ``weight_hh``),
     - 6 G H^2 for each layer above the first (its input product),
