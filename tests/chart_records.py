@@ -1,5 +1,7 @@
 """Records with curves for the tests of charts: several tasks, cells, engines and lengths."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from builders import trial_of
@@ -73,9 +75,25 @@ def make(
     )
 
 
+def judged(record, *factors):
+    """Return the record of a network that was judged at multiples of its length, too."""
+    lengths = [factor * record.trial.length for factor in factors]
+    sets = [
+        {
+            "name": f"T={at}",
+            "length": at,
+            "loss_validation": 0.1,
+            "loss_ratio": 0.6,
+            "solved": False,
+        }
+        for at in lengths
+    ]
+    return replace(record, details={**record.details, "evaluation_sets": sets})
+
+
 def sweep():
     return [
-        make(engine, cell, length, task)
+        judged(make(engine, cell, length, task), 2, 4)
         for task in ("adding", "copy")
         for cell in ("rnn", "lstm")
         for length in LENGTHS

@@ -17,8 +17,8 @@ const AROUND = 31; // height above, between and below panels and legend
 // The panels that compare something: values at two positions on their axis, or more.
 function comparing(rows) {
   const positions = new Map();
-  for (const { engine, panel, step, lag, length } of rows) {
-    const position = step ?? lag ?? length;
+  for (const { engine, panel, step, lag, judged_at, length } of rows) {
+    const position = step ?? lag ?? judged_at ?? length;
     if (engine === null || position === null) continue;
     positions.set(panel, (positions.get(panel) ?? new Set()).add(position));
   }
@@ -170,7 +170,7 @@ function heightOf(spec, rows) {
 // Legends name what is drawn, in as many columns as fit; ticks are at the lengths that are drawn.
 function following(spec, rows, width) {
   const names = new Set(rows.flatMap((row) => [row.engine, row.cell]));
-  const lengths = new Set(rows.map((row) => row.length));
+  const lengths = new Set(rows.map((row) => row.judged_at ?? row.length));
   for (const legend of parts(spec, "legend")) {
     legend.values = legend.values.filter((name) => names.has(name));
     const longest = Math.max(...legend.values.map((name) => name.length));

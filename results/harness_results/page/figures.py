@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from harness_results.charts.catalogue import Chart
     from harness_results.charts.data import Rows
 
+POSITIONS = ("step", "lag", "judged_at", "length")  # columns of the horizontal axis
 DIGITS = 6  # of a number in a chart: more than can be seen
 WORDS = ("name", "title", "shows", "measured")
 LEFT_OUT = frozenset({"datasets", "config"})
@@ -84,7 +85,7 @@ def _panels(rows: Iterable[Mapping[str, Any]]) -> set[str]:
     positions: dict[str, set[Any]] = defaultdict(set)
     for row in rows:
         if row["engine"] is not None:
-            position = row.get("step", row.get("lag", row["length"]))
+            position = next(row[name] for name in POSITIONS if name in row)
             positions[row["panel"]] |= {position} - {None}
     return {panel for panel, each in positions.items() if len(each) > 1}
 

@@ -10,7 +10,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from chart_records import ENGINES, HOSTILE, LENGTHS, make, sweep
+from chart_records import ENGINES, HOSTILE, LENGTHS, judged, make, sweep
 from harness.contract import UnavailableError, UnknownNameError, UsageError
 from harness.contract.records.record import HORIZON_FRACTION
 from harness.measure.proof.flow import _horizon
@@ -359,7 +359,7 @@ def odd_curves(odd):
 def test_odd_curves_of_a_foreign_store_harm_no_chart(odd):
     records = [replace(make(), curves=curves) for curves in odd_curves(odd)]
     for chart in all_charts().values():
-        drawn = list(chart.rows(labelled([*records, make(cell="gru")])))
+        drawn = list(chart.rows(labelled([*records, judged(make(cell="gru"), 2)])))
         assert any(row["cell"] == "gru" for row in drawn) or chart.name == "compiling"
         assert json.loads(json.dumps(drawn, allow_nan=False)) == drawn
 
@@ -477,7 +477,7 @@ def test_ten_thousand_records_stay_small():
         record.trial.model_copy(update={"seed": n // 4, "length": 10 * 2 ** (n % 4)})
         for n in range(10_000)
     ]
-    many = [replace(record, trial=trial) for trial in trials]
+    many = [judged(replace(record, trial=trial), 2) for trial in trials]
     charts = {name: chart.rows(labelled(many)) for name, chart in all_charts().items()}
     sizes = [len(json.dumps(list(drawn))) for drawn in charts.values()]
     assert max(sizes) < 1_000_000
@@ -488,7 +488,8 @@ def test_ten_thousand_records_stay_small():
 @pytest.mark.parametrize("name", NAMES)
 def test_hostile_settings_are_text_in_one_place(name):
     records = [
-        make("jax:scan", trial={"task_options": {"note": text}}) for text in (HOSTILE, "plain")
+        judged(make("jax:scan", trial={"task_options": {"note": text}}), 2)
+        for text in (HOSTILE, "plain")
     ]
     specification = chart_of([*records, make("numpy:loop")], name).to_dict(validate=True)
     outside = json.dumps({key: value for key, value in specification.items() if key != "data"})

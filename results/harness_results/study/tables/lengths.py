@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
-from harness.contract.records.evaluated import TEST, Evaluated, at_lengths, evaluated
-from harness.contract.records.record import Record
+from collections.abc import Sequence
+
+from harness.contract.records.evaluated import TEST, Evaluated
 from harness_results.study.findings import shared_baseline_name
+from harness_results.study.seeds.evaluated import (
+    Column,
+    Figure,
+    by_column,
+    median_of,
+    solved_by,
+    values_of,
+)
 from harness_results.study.study import Study
 from harness_results.study.tables.pivot import SOLVED
 from harness_results.text.format import UNKNOWN, one_line, ratio
 from harness_results.text.grid import Grid
+
+NOTE = f"{SOLVED} solved by the task's criterion, on held-out data of that length"
+OVER_SEEDS = "median over seeds, and how many of them solve it by the task's criterion"
 
 
 def lengths_table(study: Study) -> Grid | None:
@@ -18,50 +30,40 @@ def lengths_table(study: Study) -> Grid | None:
     was judged, or the name of a set. The set ``test`` alone makes no table.
     """
     rows = [
-        (labels, record, _by_column(record))
+        ((*labels, str(length)), by_column(record))
         for labels, by_length in study.rows.items()
-        for _, record in sorted(by_length.items())
+        for length, record in sorted(by_length.items())
     ]
-    rows = [row for row in rows if set(row[2]) - {TEST}]
+    rows = [(labels, cells) for labels, cells in rows if set(cells) - {TEST}]
     if not rows:
         return None
-    lengths = sorted({name for *_, cells in rows for name in cells if isinstance(name, int)})
-    names = dict.fromkeys(name for *_, cells in rows for name in cells if isinstance(name, str))
-    columns: list[int | str] = [*lengths, *names]
-    heads = [f"at {name}" if isinstance(name, int) else one_line(name) for name in columns]
-    has_accuracy = any(cell.accuracy is not None for *_, cells in rows for cell in cells.values())
+    every = dict.fromkeys(column for _, cells in rows for column in cells)
+    lengths = sorted(column for column in every if isinstance(column, int))
+    columns: list[Column] = [*lengths, *(name for name in every if isinstance(name, str))]
+    seeds = [each for _, cells in rows for each in cells.values()]
+    has_accuracy = any(value is not None for each in seeds for value in values_of(each, "accuracy"))
+    figure: Figure = "accuracy" if has_accuracy else "loss_ratio"
     baseline = shared_baseline_name(study.records)
-    figure = "accuracy" if has_accuracy else f"loss as a multiple of {baseline}"
+    shows = "accuracy" if has_accuracy else f"loss as a multiple of {baseline}"
     return Grid(
-        title=f"{study.task}: {figure}, trained at T, evaluated at other lengths",
+        title=f"{study.task}: {shows}, trained at T, evaluated at other lengths",
         axes=(*study.networks.axes, "T"),
-        columns=tuple(heads),
-        rows=tuple(
-            (
-                (*labels, str(record.trial.length)),
-                tuple(_cell(cells.get(name), has_accuracy=has_accuracy) for name in columns),
-            )
-            for labels, record, cells in rows
+        columns=tuple(
+            f"at {column}" if isinstance(column, int) else one_line(column) for column in columns
         ),
-        notes=(f"{SOLVED} solved by the task's criterion, on held-out data of that length",),
+        rows=tuple(
+            (labels, tuple(_cell(cells.get(column), figure) for column in columns))
+            for labels, cells in rows
+        ),
+        notes=(OVER_SEEDS if study.is_over_seeds else NOTE,),
     )
 
 
-def _by_column(record: Record) -> dict[int | str, Evaluated]:
-    """Return the figures by length, then by the name of the set; none if the trial failed."""
-    if record.status != "ok":
-        return {}
-    by_length: dict[int | str, Evaluated] = {}
-    for each in at_lengths(record):
-        by_length.setdefault(each.length, each)
-    return by_length | {each.name: each for each in evaluated(record) if not each.is_length}
-
-
-def _cell(each: Evaluated | None, *, has_accuracy: bool) -> str:
-    if each is None:
+def _cell(seeds: Sequence[Evaluated | None] | None, figure: Figure) -> str:
+    if not seeds:
         return ""
-    value = each.accuracy if has_accuracy else each.loss_ratio
+    value, solved = median_of(seeds, figure), solved_by(seeds)
+    mark = f"{solved}/{len(seeds)}" if len(seeds) > 1 else SOLVED if solved else " "
     if value is None:
-        return UNKNOWN
-    text = f"{value:.3f}" if has_accuracy else ratio(value)
-    return f"{text} {SOLVED if each.solved else ' '}"
+        return f"{UNKNOWN} {mark}".rstrip()
+    return f"{value:.3f} {mark}" if figure == "accuracy" else f"{ratio(value)} {mark}"
