@@ -68,6 +68,23 @@ def test_the_written_code_is_the_interpreted_graph(cell, shape, block, monkeypat
         )
 
 
+class Learnt(Cell):
+    """A multiple of a value that no time step changes."""
+
+    name, gates, vectors = "learnt", ("h",), ("u",)
+
+    def step(self, ops, zx, state, own):
+        h = ops.tanh(zx + ops.product("hh", state.h))
+        return (h + 2 / (1.5 + ops.tanh(own.u)) + 0.1 * state.h,)
+
+
+def test_what_no_time_step_changes_is_computed_before_the_loop():
+    shape = Shape(7, 3, 5, "float64")
+    expected, found = (everything(kind, Learnt(), shape) for kind in (Stepwise, Vectorised))
+    for name, value in found.items():
+        np.testing.assert_allclose(value, expected[name], rtol=EXACT, atol=EXACT, err_msg=name)
+
+
 @settings(max_examples=150, deadline=None)
 @given(random_cells(14))
 def test_the_written_code_of_random_cells_is_their_graph(cell):

@@ -106,6 +106,17 @@ class Passing(Cell):
         return ops.tanh(a + product + state.x), b
 
 
+class Learnt(Cell):
+    """Multiples and products of values that no time step changes."""
+
+    name, gates, vectors = "learnt", ("h",), ("u", "w")
+
+    def step(self, ops, zx, state, own):
+        share = ops.sigmoid(own.w)
+        h = ops.tanh(zx + ops.product("hh", state.h) + share * ops.tanh(own.u))
+        return (share * h + 2 / (1.5 + ops.tanh(own.u)) + 0.1 * state.h,)
+
+
 class Clone(Cell):
     """The LSTM under another name."""
 
@@ -115,7 +126,7 @@ class Clone(Cell):
 
 CELLS = [
     PeepholeLSTM(), ResetBeforeGRU(), IndRNN(), Leaky(), SRU(), Signed(), Normalised(), Many(),
-    Delays(), TwoProducts(), Passing(), Clone(),
+    Delays(), TwoProducts(), Passing(), Learnt(), Clone(),
 ]  # fmt: skip
 each_cell = pytest.mark.parametrize("cell", CELLS, ids=lambda cell: cell.name)
 
