@@ -123,7 +123,8 @@ class PlanRequest:
         axes = self.products()[0]
         if "task" in extra:
             axes = {**axes, **self._of_task(extra["task"], self.axes)}
-        return {name: values[0] for name, values in axes.items()} | extra
+        own = {name: value for name, value in extra.items() if name != "seeds"}
+        return {name: values[0] for name, values in axes.items()} | own
 
     def _of_task(self, task: Any, axes: Mapping[str, Sequence[Any]]) -> dict[str, Sequence[Any]]:
         """Return the axes that are left to a task, and its options."""
@@ -139,7 +140,7 @@ def _with_each_seed(axes: Mapping[str, Sequence[Any]]) -> dict[str, Sequence[Any
     """Return the axes with the seeds 0 to N - 1 in place of ``seeds``, if N can be a number."""
     most = PlanAxes.model_fields["seeds"].metadata[1].le
     match axes.get("seeds"):
-        case [int(number)] if 1 <= number <= most:
+        case [int(number), *_] if 1 <= number <= most:
             others = {name: values for name, values in axes.items() if name != "seeds"}
             return {**others, "seed": range(number)}
     return dict(axes)

@@ -828,5 +828,6 @@ def test_seeds_are_the_seeds_from_zero_in_place_of_their_number():
     ],
 )
 def test_a_number_of_seeds_that_cannot_be_is_refused(axes, include, message):
-    with pytest.raises(UsageError, match=message):
+    with pytest.raises(UsageError, match=message) as refusal:
         expand(PlanRequest(ONE | axes, include=include), PLUGINS)
+    assert "problems" not in str(refusal.value)

@@ -96,7 +96,7 @@ def _is_database(path: Path) -> bool:
         return file.read(len(SQLITE_MAGIC)) == SQLITE_MAGIC
 
 
-def print_results(records: Sequence[Record], console: Console, *, per_seed: bool) -> None:
+def print_results(records: Sequence[Record], console: Console, *, per_seed: bool = False) -> None:
     """Print the tables of these records and one sample of text per network that wrote one."""
     from harness_results.render.terminal import rich_table
     from harness_results.study.samples import texts, worth_showing
