@@ -74,7 +74,8 @@ def test_parameter_gradients_equal_finite_differences(cell, layers, kind, carry)
     model = model_of(cell, layers, kind)
     weights, batch = weights_of(model), batch_of(model, carry=carry)
     trainer = trainer_of(model, weights)
-    state = tuple(np.random.default_rng(2).normal(size=(len(cell.states), layers, B, H)))
+    rng = np.random.default_rng(2)
+    state = tuple(rng.normal(size=shape) for shape in model.state_shapes(B))
     trainer.load_state(state)
 
     def loss(weights):
