@@ -89,7 +89,7 @@ class Loop:
         self._write(location, self._whole(node))
 
     def count(self, roots: Iterable[Node]) -> None:
-        """Count how often each value is read, so that what is read once is written in location."""
+        """Count how often each value is read, so that what is read once is written in place."""
         waiting, seen = list(roots), set[Node]()
         for root in waiting:
             self._uses[root] = self._uses.get(root, 0) + 1
