@@ -1,1 +1,1 @@
-"""Tasks that a short program solves: copying and adding over a distance."""
+"""Tasks that a short program solves: copying, adding and recall over a distance."""
