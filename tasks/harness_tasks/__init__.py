@@ -10,6 +10,8 @@ from harness_tasks.algorithmic.temporal_order import TemporalOrder
 from harness_tasks.formal.counting import Counting
 from harness_tasks.formal.dyck import Dyck
 from harness_tasks.formal.products import Parity, WordProblem
+from harness_tasks.signals.digits import Digits
+from harness_tasks.signals.forecast import Forecast
 from harness_tasks.texts.char import Char
 
 __all__ = [
@@ -18,7 +20,9 @@ __all__ = [
     "Char",
     "Copy",
     "Counting",
+    "Digits",
     "Dyck",
+    "Forecast",
     "Parity",
     "SelectiveCopy",
     "TemporalOrder",
@@ -31,4 +35,4 @@ __all__ = [
 def harness_tasks() -> Sequence[type[Task]]:
     """Offer every task of this package."""
     algorithmic = [Copy, SelectiveCopy, Adding, TemporalOrder, AssociativeRecall]
-    return [Char, *algorithmic, Parity, WordProblem, Dyck, Counting]
+    return [Char, *algorithmic, Parity, WordProblem, Dyck, Counting, Digits, Forecast]

@@ -13,6 +13,7 @@ from pydantic import Field
 
 from harness.contract import Batch, Task, TaskOptions, UsageError
 
+MAXIMUM_LENGTH = 1_000_000
 VALIDATION_SEQUENCES = 1024  # the standard error of a mean over these is about 4 % on `adding`
 VALIDATION_TIME_STEPS = 100_000  # with long sequences there are fewer: an evaluation stays cheap
 VALIDATION_SEQUENCES_AT_LEAST = 128
@@ -43,7 +44,7 @@ class SequenceTask(Task):
     """
 
     Options: ClassVar[type[TaskOptions]] = SequenceOptions
-    maximum_length: ClassVar[int] = 1_000_000
+    maximum_length: ClassVar[int] = MAXIMUM_LENGTH
     options: SequenceOptions
 
     def __init__(self, options: TaskOptions, length: int) -> None:
@@ -77,13 +78,9 @@ class SequenceTask(Task):
 
     def validation(self, rng: np.random.Generator, batch: int) -> Sequence[Batch]:
         """Return fresh batches with at least ``validation_sequences`` sequences in total."""
-        sequences = self.options.validation_sequences or self._affordable_sequences()
+        sequences = self.options.validation_sequences or affordable_sequences(self.time_steps)
         size = min(batch, sequences)
         return [self.draw(rng, size) for _ in range(-(-sequences // size))]
-
-    def _affordable_sequences(self) -> int:
-        affordable = VALIDATION_TIME_STEPS // self.time_steps
-        return min(VALIDATION_SEQUENCES, max(VALIDATION_SEQUENCES_AT_LEAST, affordable))
 
     @property
     def evaluation_sets(self) -> Sequence[str]:
@@ -109,9 +106,14 @@ class SequenceTask(Task):
         return 0.0
 
 
-def check_length(task: Task, length: int) -> None:
+def affordable_sequences(time_steps: int) -> int:
+    """Return how many held-out sequences an evaluation reads if no option says so."""
+    affordable = VALIDATION_TIME_STEPS // time_steps
+    return min(VALIDATION_SEQUENCES, max(VALIDATION_SEQUENCES_AT_LEAST, affordable))
+
+
+def check_length(task: Task, length: int, maximum: int = MAXIMUM_LENGTH) -> None:
     """Raise UsageError if ``length`` is outside the task's range."""
-    maximum = SequenceTask.maximum_length
     if not task.minimum_length <= length <= maximum:
         allowed = f"{task.minimum_length} to {maximum:,}"
         raise UsageError(f"task {task.name}: length {length:,} is out of range; use {allowed}")

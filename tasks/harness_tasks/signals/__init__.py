@@ -1,0 +1,1 @@
+"""Real-valued signals: images read bit by bit, and series to forecast."""
