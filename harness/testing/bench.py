@@ -89,6 +89,10 @@ GRADIENT_CASES = (
 DEEP, LONG = GRADIENT_CASES[1], GRADIENT_CASES[2]
 DROPPED = replace(DEEP, dropout=0.5)
 SMALL = Case(7)
+# Beside ``DEEP``, the shape at which a variant that compiles is compared if few are asked for: no
+# multiple of a vector's width.
+WIDE = Case(7, hidden=33)
+FEW_SHAPES = "this variant compiles, so few shapes are compared; `--grid cover` compares all"
 SGD = Optimizer("sgd", learning_rate=0.1)
 
 
@@ -98,6 +102,11 @@ class Bench:
 
     A variant that declares a deviation is compared with itself: its reference is its own float64
     (or the most exact dtype that it has).
+
+    Attributes:
+        wanted_cases: the cases at which gradients are compared.
+        few: compare a variant that compiles at ``DEEP`` and ``WIDE`` alone, whose programs its
+            checks share.
     """
 
     backend: Backend
@@ -106,7 +115,8 @@ class Bench:
     variant: str
     wanted_device: str | None = None
     dtypes: tuple[Dtype, ...] = ("float64", "float32")
-    cases: tuple[Case, ...] = GRADIENT_CASES
+    wanted_cases: tuple[Case, ...] = GRADIENT_CASES
+    few: bool = False
     _gradients: dict[Case, tuple[Gradients, Gradients]] = field(default_factory=dict)
     _trainers: dict[tuple[Case, Optimizer, Dtype], Trainer] = field(default_factory=dict)
 
@@ -114,6 +124,30 @@ class Bench:
     def deviation(self) -> str | None:
         """The declared deviation of this variant from the cell's equations, or None."""
         return query.deviation(self.backend, self.cell, self.variant)
+
+    @cached_property
+    def has_few_shapes(self) -> bool:
+        """Whether few shapes are asked for, and the variant compiles.
+
+        Raises:
+            NotApplicable: the backend declares that it does not support this.
+        """
+        return self.few and self.trainer(DEEP).compilations() is not None
+
+    @property
+    def cases(self) -> tuple[Case, ...]:
+        """The cases at which gradients are compared."""
+        return (DEEP,) if self.has_few_shapes else self.wanted_cases
+
+    @property
+    def rounding_case(self) -> Case:
+        """The case that shows in which dtype the variant computes."""
+        return WIDE if self.has_few_shapes else LONG
+
+    def needs_many_shapes(self) -> None:
+        """Raise NotApplicable if few shapes are compared."""
+        if self.has_few_shapes:
+            raise NotApplicable(FEW_SHAPES)
 
     def why_unsupported(
         self, case: Case, dtype: Dtype, rule: Optimizer = SGD, checkpoint: Checkpoint = "off"

@@ -72,8 +72,8 @@ class BackendConformance(Conformance):
         dtypes: the dtypes to run.
         lengths: the time steps to run, out of 1, 7, 64 and 100; None means all.
         device: the device to run on; None means the backend's first.
-        grid: the shapes at which every tensor is compared: ``cover`` (a dozen), ``full`` (all) or
-            ``none``.
+        grid: the shapes at which every tensor is compared: ``cover`` (a dozen), ``full`` (all),
+            ``few`` (``cover``, but two if the variant compiles) or ``none``.
     """
 
     backend: ClassVar[Backend]

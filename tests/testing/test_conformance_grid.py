@@ -19,6 +19,8 @@ from harness.contract import Missing, UnavailableError
 from harness.plugins import load_plugins
 from harness.testing import Check, checks_for_backend, checks_for_cell, run_check
 from harness.testing.backend.grid import AXES, cover, product
+from harness.testing.backend.suite import CELL_CHECKS, VARIANT_CHECKS
+from harness.testing.bench import FEW_SHAPES
 from harness.testing.compare import NotApplicable
 from harness_numpy import NumpyBackend
 from harness_numpy.trainer import NumpyTrainer
@@ -157,6 +159,69 @@ def test_what_a_variant_does_not_support_is_skipped():
         assert result.skipped == (
             "H=128" in check.name or any(word in result.message for word in without)
         )
+
+
+class Compiles(NumpyTrainer):
+    """Says that it compiles, and notes the shapes for which it must."""
+
+    def compilations(self):
+        return 0
+
+    def gradients(self, batch):
+        size = self.model.hidden, self.model.layers, batch.steps
+        self.shapes.add((*size, self.execution.dtype))
+        return super().gradients(batch)
+
+
+class WrongWhenCompiled(Compiles):
+    """``dtype`` is that of the faulty kernel."""
+
+    dtype = "float64"
+
+    def gradients(self, batch):
+        found = super().gradients(batch)
+        if self.execution.dtype == self.dtype:
+            found.parameters["bias_hh_l0"] *= 1.01
+        return found
+
+
+def test_few_shapes_are_compared_of_a_variant_that_compiles(monkeypatch):
+    monkeypatch.setattr(Compiles, "shapes", set(), raising=False)
+    results = [run_check(check) for check in checks(Fake(Compiles, checkpoints=True), grid="few")]
+    assert all(result.passed for result in results), results
+    assert Compiles.shapes == {(4, 2, 7, "float64"), (33, 1, 7, "float32")}
+    left_out = {result.name for result in results if FEW_SHAPES in result.message}
+    assert not left_out & {function.__name__ for function in CELL_CHECKS}
+    assert left_out > {function.__name__ for function in VARIANT_CHECKS}
+
+
+@pytest.mark.parametrize(
+    ("dtype", "name"),
+    [
+        ("float64", "parameter_gradients_equal_the_reference"),
+        ("float64", "parameter_gradients_equal_finite_differences"),
+        ("float32", "every_tensor_equals_the_reference_at H=33 float32"),
+    ],
+)
+def test_few_shapes_show_a_wrong_gradient(monkeypatch, dtype, name):
+    monkeypatch.setattr(Compiles, "shapes", set(), raising=False)
+    monkeypatch.setattr(WrongWhenCompiled, "dtype", dtype)
+    result = verdict(Fake(WrongWhenCompiled), name, grid="few")
+    assert re.search(f"gradient of bias_hh_l0: .*{ERROR}", result.message), result.message
+
+
+def test_a_variant_that_compiles_nothing_has_no_few_shapes():
+    results = [run_check(check) for check in checks(Fake(), grid="few")]
+    assert all(result.passed for result in results), results
+    assert not [result for result in results if FEW_SHAPES in result.message]
+
+
+def test_a_named_cell_is_checked_at_few_shapes_where_these_are_compiled(monkeypatch):
+    monkeypatch.setattr(Compiles, "shapes", set(), raising=False)
+    check_with(monkeypatch, Fake(Compiles))
+    said = "numpy:vectorised: compiled, so only the checks of the cell ran, at two shapes."
+    assert said in typed("-c", "rnn").output
+    assert said not in typed("-c", "rnn", "--grid", "none").output
 
 
 BPTT = "checkpointed_bptt_equals_plain_bptt"
@@ -575,7 +640,7 @@ def test_where_the_only_variant_was_lost_that_is_the_reason_that_nothing_ran(
         name = "only"
 
         def variants(self, cell):
-            return () if self.lost else ("native",)
+            return () if self.lost or cell.matrix_states else ("native",)
 
         def why_unsupported(self, model, trial):
             return "too large" if large and trial.length == 7 else None

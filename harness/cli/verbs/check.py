@@ -26,10 +26,10 @@ from harness.cli.options.types import WORDS, Named
 )
 @click.option(
     "--grid",
-    type=click.Choice(["cover", "full", "none"]),
-    default="cover",
-    show_default=True,
-    help="Shapes at which to compare: a dozen in which all pairs of sizes meet, all, or none.",
+    type=click.Choice(["few", "cover", "full", "none"]),
+    help="Shapes at which to compare: a dozen in which all pairs of sizes meet (cover), all, or "
+    "none. With few, a variant that compiles runs the checks of the cell alone, at two shapes.  "
+    "[default: few with --cell, else cover]",
 )
 @click.option("--verbose", "-v", is_flag=True, help="Show every check, not only those that fail.")
 @click.pass_obj

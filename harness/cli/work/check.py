@@ -38,8 +38,13 @@ from harness.testing import (
     run_check,
 )
 from harness.testing.backend.devices import DEVICES
+from harness.testing.bench import FEW_SHAPES
 from harness.testing.cells import step_can_be_traced
 
+ABOUT_FEW = (
+    "compiled, so only the checks of the cell ran, at two shapes. All: `--grid cover`. "
+    "Those of the engine alone: `harness check -b NAME`"
+)
 PROGRESS_SECONDS = 60.0  # between two lines of progress off a terminal
 
 
@@ -53,19 +58,22 @@ def check_backends(blocked: tuple[str, ...], options: Mapping[str, Any]) -> int:
     selections = selected_backends(plugins, _joined(options["names"]), variants, console)
     of_cells, untraced = _check_cells(cells, console, verbose=options["verbose"])
     cells = [cell for cell in cells if cell.name not in untraced]
+    grid = options["grid"] or ("few" if named_cells else "cover")
     checked: list[Checked] = []
     for selection in selections:
         backend = selection.backend
         try:
             if backend.name in broken:
                 raise broken[backend.name]
-            checks = _checks(selection, reference, cells, plugins, options["grid"], console)
+            checks = _checks(selection, reference, cells, plugins, grid, console)
             results, lost = _check(selection, checks, console, verbose=options["verbose"])
             checked.append(Checked(selection, results, missing_here(backend), lost))
         except BrokenAnswerError as error:  # it fails; the other backends are checked
             label = plugins.label("backend", backend.name)
             reason = f"{label}: {query.without_name(backend, error)}"
             console.print(f"[red]FAIL[/] {escape(printable(reason))}", soft_wrap=True)
+    if names := _compared_at_few_shapes(checked):
+        console.print(f"{', '.join(names)}: {ABOUT_FEW}", soft_wrap=True)
     is_complete = len(checked) == len(selections)
     of_engines = any(failures(each.results) for each in checked)
     failed = not is_complete or of_engines or bool(failures(of_cells))
@@ -76,6 +84,17 @@ def check_backends(blocked: tuple[str, ...], options: Mapping[str, Any]) -> int:
     for problem in problems:
         note(problem)
     return NOT_OK if failed else OK
+
+
+def _compared_at_few_shapes(checked: Sequence[Checked]) -> list[str]:
+    """Return the engines that compile, of which few shapes were compared."""
+    engines = {
+        f"{each.selection.backend.name}:{result.variant}": None
+        for each in checked
+        for result in each.results
+        if result.skipped and result.message == FEW_SHAPES
+    }
+    return list(engines)
 
 
 def _joined(parts: Iterable[Iterable[str]]) -> list[str]:

@@ -113,7 +113,8 @@ def checks_for_backend(
         lengths: the time steps at which gradients are compared, out of 1, 7, 64 and 100; None means
             all.
         grid: the shapes at which every tensor is compared in every dtype: ``cover`` (a dozen, in
-            which all pairs of values meet), ``full`` (all) or ``none``.
+            which all pairs of values meet), ``full`` (all) or ``none``. With ``few``, a variant
+            that compiles runs the checks that depend on the cell, at two shapes, and no others.
 
     Raises:
         BrokenAnswerError: the backend fails to list its variants or devices.
@@ -128,22 +129,31 @@ def checks_for_backend(
     for cell in cells:
         for variant in query.variants(backend, cell):
             if variants is None or variant in variants:
-                bench = Bench(backend, reference, cell, variant, device, dtypes, cases)
+                bench = Bench(
+                    backend, reference, cell, variant, device, dtypes, cases, grid == "few"
+                )
                 try:
                     deviates = bench.deviation is not None
                 except BrokenAnswerError as error:  # its reference is then unknown
                     yield _failure("it_says_whether_it_deviates", bench, str(error))
                     continue
-                functions = CELL_CHECKS + (() if variant in seen else VARIANT_CHECKS)
+                yield from _checks_of(bench, deviates=deviates, of_engine=variant not in seen)
                 seen.add(variant)
-                if isinstance(cell, ReluRNN):
-                    functions += (updates.gradients_that_explode_over_400_steps_are_clipped,)
-                if deviates:
-                    yield _check(deviations.it_differs_from_the_equations_as_it_says, bench)
-                for function in functions:
-                    if not (deviates and function in EQUATIONS):
-                        yield _check(function, bench)
                 yield from grid_checks(bench, grid)
+
+
+def _checks_of(bench: Bench, *, deviates: bool, of_engine: bool) -> Iterator[Check]:
+    """Yield the checks of one variant and cell, those of the engine alone if asked for."""
+    if deviates:
+        yield _check(deviations.it_differs_from_the_equations_as_it_says, bench)
+    for function in CELL_CHECKS:
+        if not (deviates and function in EQUATIONS):
+            yield _check(function, bench)
+    functions = VARIANT_CHECKS if of_engine else ()
+    if isinstance(bench.cell, ReluRNN):
+        functions += (updates.gradients_that_explode_over_400_steps_are_clipped,)
+    for function in functions:
+        yield _check(function, bench, needs_many_shapes=True)
 
 
 def _failure(name: str, bench: Bench, why: str) -> Check:
@@ -153,5 +163,12 @@ def _failure(name: str, bench: Bench, why: str) -> Check:
     return Check(name, fail, bench.variant, bench.cell.name)
 
 
-def _check(function: Callable[[Bench], None], bench: Bench) -> Check:
-    return Check(function.__name__, partial(function, bench), bench.variant, bench.cell.name)
+def _check(
+    function: Callable[[Bench], None], bench: Bench, *, needs_many_shapes: bool = False
+) -> Check:
+    def check() -> None:
+        if needs_many_shapes:
+            bench.needs_many_shapes()
+        function(bench)
+
+    return Check(function.__name__, check, bench.variant, bench.cell.name)

@@ -31,7 +31,7 @@ from harness.contract.wording import error_text
 from harness.measure.timing.audit import Auditor, Claim
 from harness.measure.timing.clock import MonotonicClock, time_steps
 from harness.plugins.declarations import check_declaration
-from harness.testing.bench import LONG, SGD, SMALL, Bench, Case
+from harness.testing.bench import SGD, SMALL, Bench, Case
 from harness.testing.compare import NotApplicable, agree
 
 # Some hundred roundings of 6e-8 each. Products of reduced precision exceed it by far.
@@ -130,10 +130,11 @@ def unknown_devices_and_variants_are_refused(bench: Bench) -> None:
 
 def float64_is_computed_in_float64(bench: Bench) -> None:
     """Outputs are float64 and agree with the float64 reference to the last digits."""
-    if bench.why_unsupported(LONG, "float64"):
+    case = bench.rounding_case
+    if bench.why_unsupported(case, "float64"):
         raise NotApplicable("this variant does not support float64")
-    trainer, reference = bench.trainer(LONG, dtype="float64"), bench.reference_trainer(LONG)
-    batch = LONG.make_batch()
+    trainer, reference = bench.trainer(case, dtype="float64"), bench.reference_trainer(case)
+    batch = case.make_batch()
     outputs = trainer.outputs(trainer.put(batch))
     assert outputs.dtype == "float64", f"outputs: expected dtype float64, got {outputs.dtype}"
     agree("outputs", outputs, reference.outputs(reference.put(batch)), EXACT, "float64")
@@ -141,9 +142,9 @@ def float64_is_computed_in_float64(bench: Bench) -> None:
 
 def float32_is_computed_in_float32(bench: Bench) -> None:
     """Float32 and float64 differ, but by rounding only, for exact float32 weights and inputs."""
-    if bench.why_unsupported(LONG, "float32"):
+    case = replace(bench.rounding_case, inputs="real")
+    if bench.why_unsupported(case, "float32"):
         raise NotApplicable("this variant does not support float32")
-    case = replace(LONG, inputs="real")
     start = case.parameters(bench.cell)
     rounded: Parameters = {name: _rounded(value) for name, value in start.items()}
     batch = case.make_batch()

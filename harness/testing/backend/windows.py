@@ -14,7 +14,7 @@ STREAM = DEEP
 
 def masked_positions_change_nothing(bench: Bench) -> None:
     """Other targets at masked positions give the same loss and gradients."""
-    for case in (SMALL, DEEP):
+    for case in (DEEP,) if bench.has_few_shapes else (SMALL, DEEP):
         trainer, batch = bench.trainer(case), case.make_batch()
         targets = batch.targets.copy()
         targets[~batch.mask] = 1 - targets[~batch.mask] if case.loss != "cross_entropy" else 0
