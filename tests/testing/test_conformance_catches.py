@@ -566,7 +566,10 @@ class Declares(NumpyBackend):
         ({"devices": ()}, "device: expected at least one"),
         ({"variants": ("loop", "loop")}, "variant of lstm: named twice"),
         ({"variants": ["loop"]}, "variant of lstm: expected a tuple, got list"),
-        ({"variants": ("a b",)}, "variant of lstm: names .'a b'. are not allowed"),
+        (
+            {"variants": ("a b",), "all_variants": None},
+            "variant of lstm: names .'a b'. are not allowed",
+        ),
     ],
 )
 def test_an_insane_declaration_fails(answers, message):
