@@ -12,8 +12,17 @@ from functools import cache
 from pathlib import Path
 
 CORE = "harness"
-# They start the worker, are the worker, and are what the worker loads as a plugin.
-CORE_STARTS = ("harness.execute.process", "harness.measure.worker", "harness.cells")
+# They start the worker, are the worker, and are what the worker loads as a plugin. Engines write
+# their kernels with the last four.
+CORE_STARTS = (
+    "harness.execute.process",
+    "harness.measure.worker",
+    "harness.cells",
+    "harness.recurrence.loops",
+    "harness.recurrence.statements.backward",
+    "harness.recurrence.statements.prepared",
+    "harness.recurrence.statements.program",
+)
 _IMPORTED = re.compile(rb"^\s*(?:from|import)\s+(harness_\w+)", re.MULTILINE)
 
 
