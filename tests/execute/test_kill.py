@@ -52,6 +52,7 @@ class Sweep:
             "--seed",
             seeds,
             "--fast",
+            "--per-seed",
         ]
         self.command += ["--format", "json", "--store", str(self.store), *options]
         path = os.pathsep.join([str(FAULTY), os.environ.get("PYTHONPATH", "")])
