@@ -162,10 +162,11 @@ class LoopNetwork(Network[Tape]):
         return outputs
 
     def _encoded(self, now: DeviceBatch) -> Array:
-        x: Array = now.inputs
-        if self.model.inputs.kind == "token":
-            x = np.eye(self.model.inputs.size, dtype=self.gradients.dtype)[now.inputs]
-        return x
+        if self.model.inputs.kind != "token":
+            return now.inputs
+        one_hot: Array = np.zeros((len(now.inputs), self.model.inputs.size), self.gradients.dtype)
+        one_hot[np.arange(len(now.inputs)), now.inputs] = 1
+        return one_hot
 
     def _initial(self, batch: int, state: State | None) -> list[CellState]:
         """Return one state, each (B, H) or (B, H, H), per layer; None means zeros."""
