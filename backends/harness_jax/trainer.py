@@ -18,12 +18,15 @@ from harness.contract import (
     Optimizer,
     Parameters,
     Placement,
+    Snapshot,
     State,
     StepResult,
     Trainer,
     UsageError,
     array_dtype,
     check_state,
+    named_state,
+    state_of,
 )
 from harness_jax.batch import DeviceBatch, device_batch
 from harness_jax.batch_sharding import BatchSharding, parts
@@ -177,6 +180,24 @@ class JaxTrainer(Trainer):
             check_state(self._model, state)
         with self._settings():
             self._state = None if state is None else self._put_state(state)
+
+    def snapshot(self) -> Snapshot:
+        """Return all that training changes. Dropout masks follow from the number of updates."""
+        leaves, _ = jax.tree_util.tree_flatten_with_path(self._progress)
+        arrays = {jax.tree_util.keystr(path): np.array(leaf) for path, leaf in leaves}
+        return arrays | named_state(self.state())
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Go on where another trainer was."""
+        leaves, tree = jax.tree_util.tree_flatten_with_path(self._progress)
+        with self._settings():
+            arrays = [
+                put(snapshot[jax.tree_util.keystr(path)], leaf.dtype, self._sharding.everywhere)
+                for path, leaf in leaves
+            ]
+        self._progress = jax.tree.unflatten(tree, arrays)
+        self._count = int(np.asarray(self._progress.updates))
+        self.load_state(state_of(snapshot))
 
     def peak_memory(self) -> int | None:
         """Return the largest peak of the devices' allocators in bytes, or None on the CPU."""

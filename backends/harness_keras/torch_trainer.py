@@ -11,7 +11,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from harness.contract import Array, Execution, Gradients, Model, Optimizer, Parameters, StepResult
+from harness.contract import (
+    Array,
+    Execution,
+    Gradients,
+    Model,
+    Optimizer,
+    Parameters,
+    Snapshot,
+    StepResult,
+)
 from harness_keras.stack import Stack, weights_of
 from harness_torch.batch import DeviceBatch
 from harness_torch.network import Weights
@@ -83,6 +92,10 @@ class KerasTorchTrainer(TorchTrainer):
             for weight, value in zip(self._keras.weights.values(), values, strict=True):
                 weight.copy_(value)
         self._update.reset()
+
+    def snapshot(self) -> Snapshot | None:
+        """Return all that training changes; None with dropout, whose seeds Keras counts itself."""
+        return None if self._model.dropout else super().snapshot()
 
 
 class KerasStack:

@@ -16,12 +16,15 @@ from harness.contract import (
     Optimizer,
     Parameters,
     Placement,
+    Snapshot,
     State,
     StepResult,
     Trainer,
     UsageError,
     array_dtype,
     check_state,
+    named_state,
+    state_of,
 )
 from harness_numpy.bptt import backpropagate, outputs
 from harness_numpy.recurrence.device import DeviceBatch, device_batch
@@ -143,6 +146,18 @@ class NumpyTrainer(Trainer):
             return
         check_state(self._model, state)
         self._state = tuple(np.array(part, dtype=self._dtype) for part in state)
+
+    def snapshot(self) -> Snapshot:
+        """Return all that training changes."""
+        masks, state = self._network.masks.snapshot(), named_state(self.state())
+        return {**self.parameters(), **self._update.snapshot(), **masks, **state}
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Go on where another trainer was."""
+        self._parameters.assign({name: snapshot[name] for name in self._parameters.views})
+        self._update.restore(snapshot)
+        self._network.masks.restore(snapshot)
+        self.load_state(state_of(snapshot))
 
     def placement(self) -> Placement:
         """Return the CPU, and the dtype of the parameters."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from harness.contract import Array, Optimizer
+from harness.contract import Array, Optimizer, Snapshot
 
 BLOCK = 16_384  # elements: six arrays of float32 then fit a second-level cache of 512 kB
 SAFE_SQUARE = 1e-24  # in a smaller sum of float32 squares, some may have underflowed
@@ -61,6 +61,20 @@ class Update:
         self._first.fill(0)
         self._second.fill(0)
         self.steps = 0
+
+    def snapshot(self) -> Snapshot:
+        """Return a copy of the state."""
+        return {
+            "first": self._first.copy(),
+            "second": self._second.copy(),
+            "steps": np.array(self.steps),
+        }
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Go on from a state."""
+        self._first[...] = snapshot["first"]
+        self._second[...] = snapshot["second"]
+        self.steps = int(snapshot["steps"])
 
     def apply(self, parameters: Array, gradient: Array) -> None:
         """Do one update of (n,) in place."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
+from torch import Tensor
+
+from harness.contract import Snapshot
 
 
 class Draws:
@@ -22,6 +25,17 @@ class Draws:
         if self._gpu is not None and self._device is not None:
             torch.cuda.set_rng_state(self._gpu, self._device)
 
+    def states(self) -> tuple[Tensor, ...]:
+        """Return the state of each generator, on the CPU."""
+        return (self._cpu,) if self._gpu is None else (self._cpu, self._gpu)
+
+    @classmethod
+    def of_states(cls, states: Sequence[Tensor], device: torch.device) -> Draws:
+        """Return the moment at which the generators had these states."""
+        draws = cls(device)
+        draws._cpu, draws._gpu = (*states, None)[:2]
+        return draws
+
 
 class Randomness:
     """A trainer's own random state: torch draws all dropout masks from one state per process."""
@@ -31,6 +45,16 @@ class Randomness:
         with self._forked():
             torch.manual_seed(seed)
             self._next = Draws(device)
+
+    def snapshot(self) -> Snapshot:
+        """Return the state of each generator, as bytes."""
+        states = self._next.states()
+        return {f"dropout_{index}": state.numpy().copy() for index, state in enumerate(states)}
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Go on from these states."""
+        states = [torch.from_numpy(snapshot[name].copy()) for name in self.snapshot()]
+        self._next = Draws.of_states(states, self._device)
 
     @contextmanager
     def drawn(self) -> Iterator[None]:

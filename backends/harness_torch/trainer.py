@@ -20,12 +20,15 @@ from harness.contract import (
     Optimizer,
     Parameters,
     Placement,
+    Snapshot,
     State,
     StepResult,
     Trainer,
     UsageError,
     array_dtype,
     check_state,
+    named_state,
+    state_of,
 )
 from harness_torch.batch import DeviceBatch, device_batch
 from harness_torch.bptt import Network, detached, differentiate
@@ -156,6 +159,22 @@ class TorchTrainer(Trainer):
         self._state = tuple(
             torch.tensor(part, dtype=self._dtype, device=self._device) for part in state
         )
+
+    def snapshot(self) -> Snapshot | None:
+        """Return all that training changes."""
+        weights = {f"weight {name}": _array(weight) for name, weight in self._weights.items()}
+        draws = {} if self._dropout is None else self._dropout.snapshot()
+        return weights | self._update.snapshot() | draws | named_state(self.state())
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Go on where another trainer was."""
+        with torch.no_grad():
+            for name, weight in self._weights.items():
+                weight.copy_(torch.tensor(snapshot[f"weight {name}"]))
+        self.load_state(state_of(snapshot))
+        if self._dropout is not None:
+            self._dropout.restore(snapshot)
+        self._update.restore(snapshot)
 
     def peak_memory(self) -> int | None:
         """Return the peak of the caching allocator in bytes, or None on the CPU."""

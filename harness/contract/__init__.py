@@ -10,12 +10,13 @@ from harness.contract.backend import (
     Missing,
     Placement,
     Rank,
+    Snapshot,
     StepResult,
     Trainer,
 )
 from harness.contract.batch import Batch
 from harness.contract.cell import Cell, CellState, Ops, Product, Tensor, uses_old_step
-from harness.contract.checks import check_dtype, check_state, check_variant
+from harness.contract.checks import check_dtype, check_state, check_variant, named_state, state_of
 from harness.contract.dtypes import ArrayDtype, Dtype, array_dtype, epsilon, rounded
 from harness.contract.errors import (
     BrokenAnswerError,
@@ -73,6 +74,7 @@ __all__ = [
     "Rank",
     "Record",
     "Score",
+    "Snapshot",
     "State",
     "StepResult",
     "StoreError",
@@ -95,7 +97,9 @@ __all__ = [
     "expanded_path",
     "hookimpl",
     "may_have_accelerator",
+    "named_state",
     "rounded",
+    "state_of",
     "uses_old_step",
 ]
 

@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from numpy.typing import NDArray
+
 from harness.contract.batch import Batch
 from harness.contract.cell import Cell
 from harness.contract.dtypes import Dtype
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
 DeviceBatch = Any  # whatever ``put`` returns
 Scalar = Any  # a lazy scalar: ``float(x)`` waits for it
+Snapshot = dict[str, NDArray[Any]]  # what ``Trainer.snapshot`` returns
 Checkpoint = Literal["off", "auto"] | int
 SHORTEST_CHUNK = 128  # time steps: in a chunk this long, the fixed cost of a chunk is small
 
@@ -202,6 +205,21 @@ class Trainer(ABC):
     @abstractmethod
     def load_state(self, state: State | None) -> None:
         """Set the state that the next batch with ``carry=True`` starts from; None means zeros."""
+
+    def snapshot(self) -> Snapshot | None:
+        """Return a copy of all that training changes, as named arrays of numbers.
+
+        That is weights, moments and step count of the optimizer, positions of random streams, and
+        the carried state. None: the engine cannot; what is interrupted then begins again.
+        """
+        return None
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Take over the ``snapshot`` of a trainer that was made with the same arguments.
+
+        Further training then equals that of the other trainer to the last bit.
+        """
+        raise NotImplementedError("restore: this trainer gives no snapshot")
 
     def peak_memory(self) -> int | None:
         """Return the peak of device memory since the process began, in bytes.

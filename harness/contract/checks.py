@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from harness.contract.backend import Backend, Execution, Missing
+from harness.contract.backend import Backend, Execution, Missing, Snapshot
 from harness.contract.cell import Cell
 from harness.contract.errors import UnavailableError, UnknownNameError, UsageError, with_fix
 from harness.contract.model import Model, State
@@ -65,3 +65,14 @@ def check_state(model: Model, state: State) -> None:
             )
         )
         raise UsageError(f"a state of {model.cell.name} is {expected}, not {list(shapes)}")
+
+
+def named_state(state: State | None) -> Snapshot:
+    """Return the arrays of a carried state by name, for a snapshot; {} if there is none."""
+    return {f"state_{index}": part for index, part in enumerate(state or ())}
+
+
+def state_of(snapshot: Snapshot) -> State | None:
+    """Return the carried state of a snapshot that has those of ``named_state``."""
+    count = sum(name.startswith("state_") for name in snapshot)
+    return tuple(snapshot[f"state_{index}"] for index in range(count)) or None

@@ -220,6 +220,24 @@ class LoadKeepsMoments(NumpyTrainer):
         self._parameters.assign(parameters)
 
 
+class RestoresNoMoments(NumpyTrainer):
+    def restore(self, snapshot):
+        super().restore(snapshot)
+        self._update.reset()
+
+
+class SnapshotSharesMoments(NumpyTrainer):
+    def snapshot(self):
+        return super().snapshot() | {"first": self._update._first}
+
+
+class RestoresNoMasks(NumpyTrainer):
+    def restore(self, snapshot):
+        position = self._network.masks.position()
+        super().restore(snapshot)
+        self._network.masks.rewind(position)
+
+
 class DirectHiddenGradient(NumpyTrainer):
     """Only the last step's hidden gradient is right: what arrives through time is forgotten."""
 
@@ -413,6 +431,21 @@ WRONG = {
         Fake(LoadKeepsMoments),
         "load_starts_the_optimizer_afresh",
         f"weight_ih_l0 .*{ERROR}",
+    ),
+    "restores no moments": (
+        Fake(RestoresNoMoments),
+        "training_goes_on_from_a_snapshot",
+        r"losses: not the same to the last bit after restore \(sgd with momentum\)",
+    ),
+    "snapshot shares moments": (
+        Fake(SnapshotSharesMoments),
+        "training_goes_on_from_a_snapshot",
+        r"losses: not the same to the last bit after restore \(sgd with momentum\)",
+    ),
+    "restores no dropout masks": (
+        Fake(RestoresNoMasks),
+        "a_new_trainer_goes_on_with_dropout_and_carried_state",
+        r"losses: not the same to the last bit",
     ),
     "wrong momentum": (
         Fake(change=without_momentum),

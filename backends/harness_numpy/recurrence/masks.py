@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from harness.contract import Array, ArrayDtype
+from harness.contract import Array, ArrayDtype, Snapshot
 
 Position = Sequence[Mapping[str, Any]]  # of every layer's stream
 
@@ -29,6 +30,14 @@ class Masks:
     def position(self) -> Position:
         """Return the states of the streams."""
         return [stream.bit_generator.state for stream in self._streams] if self._dropout else []
+
+    def snapshot(self) -> Snapshot:
+        """Return the position as bytes, because a stream's state has integers of 128 bits."""
+        return {"masks": np.frombuffer(json.dumps(self.position()).encode(), np.uint8)}
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Go on from a position."""
+        self.rewind(json.loads(snapshot["masks"].tobytes()))
 
     def rewind(self, position: Position) -> None:
         """Go back to ``position``: the same masks follow again."""
