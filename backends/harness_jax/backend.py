@@ -46,6 +46,7 @@ class JaxBackend(Backend):
 
     name = "jax"
     checkpoints = True
+    embeddings = True
     data_parallel = True
     languages = ("jax",)
 

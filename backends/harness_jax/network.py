@@ -113,7 +113,9 @@ class Network(Traced):
         self, weights: Weights, window: Window, state: States, key: Array | None
     ) -> tuple[Array, States]:
         """Return outputs (T, B, K) in the weights' dtype, and the final state."""
-        values, finals, exact = window.inputs, [], weights["weight_out"].dtype
+        values, finals, exact = window.inputs, [], weights["bias_out"].dtype
+        if self.model.embedding is not None:
+            values = weights["embedding"][values]
         kind = jnp.bfloat16 if self._execution.dtype == "bfloat16" else exact
         for index in range(self.model.layers):
             zx = _input_product(
@@ -128,7 +130,9 @@ class Network(Traced):
                 values = _dropout(
                     values, self.model.dropout, jax.random.fold_in(key, index), window.steps
                 )
-        readout = _product(values, weights["weight_out"]).astype(exact) + weights["bias_out"]
+        readout = (
+            _product(values, weights[self.model.readout_weight]).astype(exact) + weights["bias_out"]
+        )
         return readout, tuple(jnp.stack(parts) for parts in zip(*finals, strict=True))
 
 

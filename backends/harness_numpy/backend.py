@@ -35,6 +35,7 @@ class NumpyBackend(Backend):
 
     name = "numpy"
     checkpoints = True
+    embeddings = True
     languages = ("c", "numpy", "numba")
 
     def availability(self) -> Available | Missing:

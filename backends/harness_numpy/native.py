@@ -151,16 +151,11 @@ class NativeNetwork(HoistedNetwork):
         return self._outputs(hidden, np.empty((len(hidden), self.model.outputs), hidden.dtype))
 
     def _outputs(self, hidden: Array, outputs: Array) -> Array:
-        self._multiply(
-            outputs, hidden, self._p["weight_out"], transposed="b", bias=self._p["bias_out"]
-        )
+        self._multiply(outputs, hidden, self._readout, transposed="b", bias=self._p["bias_out"])
         return outputs
 
-    def _to_layer_below(self, work: Workspace, layer: int) -> None:
-        below = work.d_rows(layer - 1)
-        self._multiply(below, work.zx(layer), self._p[f"weight_ih_l{layer}"])
-        if (factors := work.factors[layer]) is not None:
-            below *= factors
+    def _input_gradient(self, work: Workspace, layer: int, out: Array) -> None:
+        self._multiply(out, work.zx(layer), self._p[f"weight_ih_l{layer}"])
 
     def _readout_backward(self, batch: DeviceBatch, work: Workspace) -> np.floating[Any]:
         hidden, d_hidden = work.hidden(-1), work.d_rows(-1)
@@ -170,14 +165,14 @@ class NativeNetwork(HoistedNetwork):
             d_outputs = self.outputs(work, batch.rows)
         loss = self._loss_and_gradient(batch, d_outputs)
         scored = hidden if batch.rows is None else hidden[batch.rows]
-        self._multiply(self._d["weight_out"], d_outputs, scored, transposed="a")
+        self._multiply(self._d_readout, d_outputs, scored, transposed="a")
         bias = address(self._d["bias_out"])
         self._kernel.column_sums(self._double, address(d_outputs), *d_outputs.shape, bias)
         if batch.rows is None:
-            self._multiply(d_hidden, d_outputs, self._p["weight_out"])
+            self._multiply(d_hidden, d_outputs, self._readout)
         else:
             d_scored = np.empty((len(d_outputs), self.model.hidden), d_outputs.dtype)
-            self._multiply(d_scored, d_outputs, self._p["weight_out"])
+            self._multiply(d_scored, d_outputs, self._readout)
             d_hidden.fill(0)
             d_hidden[batch.rows] = d_scored
         return loss
@@ -191,10 +186,10 @@ class NativeNetwork(HoistedNetwork):
         share: np.floating[Any] = outputs.dtype.type(total / batch.scored)
         return share
 
-    def _weight_gradients(self, batch: DeviceBatch, work: Workspace, layer: int) -> None:
+    def _weight_gradients(self, work: Workspace, layer: int) -> None:
         out, d_zx = self._weight_d[layer], work.zx(layer)
         weight_ih, bias_ih = out["weight_ih"], out["bias_ih"]
-        inputs = batch.inputs if layer == 0 else work.inputs_above(layer)
+        inputs = work.inputs_of(layer)
         if inputs.ndim == 1:
             arguments = (address(d_zx), address(inputs), *d_zx.shape, self.model.inputs.size)
             self._kernel.sum_by_token(

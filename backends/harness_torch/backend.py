@@ -43,6 +43,7 @@ class TorchBackend(Backend):
 
     name = "torch"
     checkpoints = True
+    embeddings = True
     data_parallel = True
     languages = ("torch",)
     own_layers = next(name for name, variant in VARIANTS.items() if variant.library_layers)

@@ -33,7 +33,8 @@ class Network:
 
     def readout(self, hidden: Tensor) -> Tensor:
         """Return outputs (T, B, K) in the weights' dtype; the product is in that of ``hidden``."""
-        weight, bias = self.weights["weight_out"], self.weights["bias_out"]
+        name = "weight_out" if "weight_out" in self.weights else "embedding"
+        weight, bias = self.weights[name], self.weights["bias_out"]
         product = functional.linear(hidden, weight.to(hidden.dtype), bias.to(hidden.dtype))
         return product.to(weight.dtype)
 

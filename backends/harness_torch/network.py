@@ -51,6 +51,7 @@ class CellStack:
         self, inputs: Tensor, state: States, dropout: float = 0.0, probes: Tensor | None = None
     ) -> tuple[Tensor, States]:
         """Run every layer over all time steps."""
+        inputs = embedded(self._weights, inputs)
         values, finals = inputs.to(self._dtype) if inputs.is_floating_point() else inputs, []
         for index, layer in enumerate(self._layers):
             start = tuple(part[index] for part in state)
@@ -66,15 +67,22 @@ class CellStack:
         return LayerWeights(others.pop("weight_ih"), others.pop("bias_ih"), others)
 
 
+def embedded(weights: Weights, inputs: Tensor) -> Tensor:
+    """Return the rows (T, B, E) of tokens if the model has an embedding, else the inputs."""
+    table = weights.get("embedding")
+    return inputs if table is None else functional.embedding(inputs, table)
+
+
 class LibraryStack:
     """``torch.nn.RNN``, ``LSTM`` or ``GRU``. Without d loss / d h_t: probes are refused."""
 
     def __init__(self, model: Model, weights: Weights, dtype: torch.dtype) -> None:
-        device = weights["weight_out"].device
+        device = weights["bias_out"].device
         self._module = _module(model, device, dtype)
-        self._tokens = model.inputs.size if model.inputs.kind == "token" else None
+        one_hot = model.inputs.kind == "token" and model.embedding is None
+        self._tokens = model.inputs.size if one_hot else None
         self._dtype, self._weights = dtype, weights
-        self._own = weights["weight_out"].dtype == dtype
+        self._own = weights["bias_out"].dtype == dtype
         if self._own:  # the module's parameters are the trainer's leaves
             weights.update(self._module.named_parameters())
 
@@ -86,6 +94,7 @@ class LibraryStack:
             raise ValueError(
                 "torch.nn gives no gradient of hidden states: use the variant loop or fused"
             )
+        inputs = embedded(self._weights, inputs)
         if self._tokens is not None:
             inputs = functional.one_hot(inputs, self._tokens)  # the module takes vectors only
         self._module.dropout = dropout
@@ -108,12 +117,12 @@ def _module(model: Model, device: torch.device, dtype: torch.dtype) -> nn.RNNBas
     kind = type(model.cell)
     with torch.random.fork_rng(devices=[]):  # the initialisation must not move the random state
         if kind is LSTM:
-            module: nn.RNNBase = nn.LSTM(model.inputs.size, model.hidden, model.layers)
+            module: nn.RNNBase = nn.LSTM(model.input_width, model.hidden, model.layers)
         elif kind is GRU:
-            module = nn.GRU(model.inputs.size, model.hidden, model.layers)
+            module = nn.GRU(model.input_width, model.hidden, model.layers)
         else:
             nonlinearity = "relu" if kind is ReluRNN else "tanh"
             module = nn.RNN(
-                model.inputs.size, model.hidden, model.layers, nonlinearity=nonlinearity
+                model.input_width, model.hidden, model.layers, nonlinearity=nonlinearity
             )
     return module.to(device, dtype)

@@ -247,6 +247,7 @@ class Backend(ABC):
     Attributes:
         groups: names of groups of backends that this backend belongs to, such as ``peers``.
         checkpoints: whether its trainers support ``Execution.checkpoint``.
+        embeddings: whether its trainers support ``Model.embedding`` and ``Model.tied_readout``.
         data_parallel: whether its trainers support ``Execution.devices``.
         own_layers: the variant that runs the framework's own layers.
         languages: names of what ``source`` writes, such as ``c``.
@@ -255,6 +256,7 @@ class Backend(ABC):
     name: ClassVar[str]
     groups: ClassVar[tuple[str, ...]] = ()
     checkpoints: ClassVar[bool] = False
+    embeddings: ClassVar[bool] = False
     data_parallel: ClassVar[bool] = False
     own_layers: ClassVar[str | None] = None
     languages: ClassVar[tuple[str, ...]] = ()

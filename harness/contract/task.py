@@ -43,6 +43,7 @@ class TaskDefaults:
         learning_rate: of the optimizer.
         clip_norm: the largest norm of the gradient; None: not clipped.
         forget_bias: of cells with a memory gate; None: not set.
+        embedding: the width of a trained table of tokens; None: tokens are one-hot.
     """
 
     cells: tuple[str, ...] = ("lstm",)
@@ -55,6 +56,7 @@ class TaskDefaults:
     learning_rate: float = 1e-3
     clip_norm: float | None = 1.0
     forget_bias: float | None = None
+    embedding: int | None = None
 
 
 @dataclass(frozen=True)

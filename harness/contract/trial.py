@@ -20,6 +20,7 @@ from pydantic import (
 )
 
 from harness.contract.dtypes import Dtype
+from harness.contract.model import tied_problem
 from harness.contract.optimizer import Optimizer, OptimizerName, ScheduleName
 from harness.contract.wording import NAME_PATTERN
 
@@ -81,6 +82,10 @@ class Trial(BaseModel):
     # The longest dependency of chrono initialisation, T_max.
     chrono: int | None = Field(default=None, ge=2)
     dropout: float = Field(default=0.0, ge=0, lt=1)
+    # The width E of the table of tokens; None: tokens are one-hot.
+    embedding: Annotated[int | None, OMITTED_AT_DEFAULT] = Field(default=None, ge=1, le=65_536)
+    # The readout's weight is the embedding.
+    tied_readout: Annotated[bool, OMITTED_AT_DEFAULT] = False
 
     seed: int = Field(default=0, ge=0, lt=2**63)
     data_seed: int | None = Field(default=None, ge=0, lt=2**63)  # None: ``seed``
@@ -129,6 +134,12 @@ class Trial(BaseModel):
         if self.forget_bias is not None and self.chrono is not None:
             problem = "forget_bias and chrono exclude each other"
             raise ValueError(f"{problem}: both set the memory gate's bias")
+        return self
+
+    @model_validator(mode="after")
+    def _a_tied_readout_fits(self) -> Trial:
+        if self.tied_readout and self.embedding != self.hidden:
+            raise ValueError(tied_problem(self.embedding, self.hidden))
         return self
 
     @model_validator(mode="after")

@@ -16,6 +16,7 @@ from harness.contract import (
     Checkpoint,
     Execution,
     Inputs,
+    Loss,
     Missing,
     Model,
     Parameters,
@@ -174,10 +175,23 @@ def text_model(plugins: Plugins, path: Path, stored: StoredModel, vocabulary: Vo
         StoreError: the tensors are not those of its trial.
     """
     trial, size = stored.trial, vocabulary.size
-    cell = plugins.cell(trial.cell)
-    model = Model(cell, Inputs("token", size), trial.hidden, trial.layers, size, "cross_entropy")
+    model = _model(plugins, trial, Inputs("token", size), size, "cross_entropy")
     check_fit(path, stored.parameters, model, array_dtype(trial.dtype))
     return model
+
+
+def _model(plugins: Plugins, trial: Trial, inputs: Inputs, outputs: int, loss: Loss) -> Model:
+    return Model(
+        plugins.cell(trial.cell),
+        inputs,
+        trial.hidden,
+        trial.layers,
+        outputs,
+        loss,
+        trial.dropout,
+        trial.embedding,
+        trial.tied_readout,
+    )
 
 
 def data_seed(trial: Trial) -> int:
@@ -190,7 +204,7 @@ def check_backend(backend: Backend, trial: Trial, plugins: Plugins) -> None:
 
     Raises:
         UnsupportedError: the backend cannot run here, has no such variant of the cell, device or
-            dtype, or does not support checkpoints or several devices.
+            dtype, or does not support checkpoints, embeddings or several devices.
     """
     name, answer = f"backend {backend.name!r}", query.availability(backend)
     if isinstance(answer, Missing):
@@ -205,6 +219,8 @@ def check_backend(backend: Backend, trial: Trial, plugins: Plugins) -> None:
         raise UnsupportedError(f"{name} has no {trial.dtype} on {trial.device}; it has: {has}")
     if trial.checkpoint != "off" and not backend.checkpoints:
         raise UnsupportedError(f"{name} has no checkpointed BPTT: leave --checkpoint out")
+    if trial.embedding is not None and not backend.embeddings:
+        raise UnsupportedError(f"{name} trains no embeddings: leave --embedding out")
     if trial.devices > 1:
         _check_devices(backend, trial, devices)
 
@@ -255,10 +271,7 @@ def prepare(trial: Trial, plugins: Plugins, backend: Backend, label: str) -> Set
     task = prepared_task(trial, plugins)
     task_label = plugins.label("task", trial.task)
     check_declared(task, task_label)
-    cell = plugins.cell(trial.cell)
-    model = Model(
-        cell, task.inputs, trial.hidden, trial.layers, task.outputs, task.loss, trial.dropout
-    )
+    model = _model(plugins, trial, task.inputs, task.outputs, task.loss)
     reason = query.why_unsupported(backend, model, trial)
     if reason is not None:
         raise UnsupportedError(reason)

@@ -30,6 +30,7 @@ def published(task: Task, fields: Combination) -> Combination:
         "optimizer": defaults.optimizer,
         "learning_rate": defaults.learning_rate,
         "clip_norm": None if fields.get("clip_value") is not None else defaults.clip_norm,
+        "embedding": defaults.embedding,
         "forget_bias": None if fields.get("chrono") is not None else defaults.forget_bias,
     }
     steps = fields["steps"]

@@ -296,6 +296,8 @@ def _values(model: Model, parameters: Parameters, vocabulary: Vocabulary, text: 
             products: Iterable[Array] = (columns[token] for token in tokens)
             if layer:
                 products = map(weights["weight_ih"].dot, states[0, layer - 1])
+            elif model.embedding is not None:
+                products = map(weights["weight_ih"].dot, parameters["embedding"][tokens])
             _run_layer(model.cell, products, weights, states[:, layer])
     if not np.isfinite(states).all():
         raise DivergedError("a state of the network is not finite: its units cannot be compared")

@@ -43,15 +43,30 @@ class Case:
     hidden: int = 4
     outputs: int = 3
     tokens: int = 5
+    embedding: int | None = None
+    tied_readout: bool = False
 
     def __str__(self) -> str:
         shape = f"T={self.time_steps}, B={self.batch}, H={self.hidden}, layers={self.layers}"
+        if self.embedding is not None:
+            tied = ", tied readout" if self.tied_readout else ""
+            shape = f"{shape}, embedding {self.embedding}{tied}"
         return f"{shape}, {self.inputs} inputs, {self.loss}"
 
     def model(self, cell: Cell) -> Model:
         """Return the model."""
         inputs = Inputs(self.inputs, self.tokens if self.inputs == "token" else 2)
-        return Model(cell, inputs, self.hidden, self.layers, self.outputs, self.loss, self.dropout)
+        return Model(
+            cell,
+            inputs,
+            self.hidden,
+            self.layers,
+            self.outputs,
+            self.loss,
+            self.dropout,
+            self.embedding,
+            self.tied_readout,
+        )
 
     def parameters(self, cell: Cell) -> Parameters:
         """Return float64 parameters, each drawn from U(-1, 1) / sqrt(H)."""
@@ -165,6 +180,8 @@ class Bench:
             hidden=case.hidden,
             batch=case.batch,
             dropout=case.dropout,
+            embedding=case.embedding,
+            tied_readout=case.tied_readout,
             optimizer=rule.name,
             schedule=rule.schedule,
             schedule_steps=rule.schedule_steps,

@@ -38,7 +38,7 @@ def run_equations(
     nudge: Nudge | None = None,
 ) -> Outcome:
     """Run ``batch`` step by step from ``state`` (None: zeros), dropout off."""
-    x = _encoded(model, batch)
+    x = _encoded(model, parameters, batch)
     finals: list[CellState] = []
     for layer in range(model.layers):
         start, end = _start(model, batch, state, layer), f"_l{layer}"
@@ -48,7 +48,7 @@ def run_equations(
         layer_nudge = nudge if nudge and nudge.layer == layer else None
         x, final = _layer(model.cell, weights, x, start, layer_nudge)
         finals.append(final)
-    outputs = x @ parameters["weight_out"].T + parameters["bias_out"]
+    outputs = x @ parameters[model.readout_weight].T + parameters["bias_out"]
     final_state = tuple(np.stack(part) for part in zip(*finals, strict=True))
     return Outcome(outputs, mean_loss(model, outputs, batch), final_state)
 
@@ -117,10 +117,10 @@ class Updates:
         return direction
 
 
-def _encoded(model: Model, batch: Batch) -> Array:
+def _encoded(model: Model, parameters: Parameters, batch: Batch) -> Array:
     if model.inputs.kind == "token":
         one_hot: Array = np.eye(model.inputs.size)[batch.inputs]
-        return one_hot
+        return one_hot if model.embedding is None else one_hot @ parameters["embedding"]
     return np.asarray(batch.inputs, np.float64)
 
 

@@ -37,9 +37,12 @@ def test_a_marked_field_is_in_the_content_only_if_it_was_changed():
     marked = {
         name for name, field in Trial.model_fields.items() if OMITTED_AT_DEFAULT in field.metadata
     }
-    assert marked == {"python", "checkpoint", "devices", "evaluate_at"}
+    assert marked == {
+        "python", "checkpoint", "devices", "evaluate_at", "embedding", "tied_readout"
+    }  # fmt: skip
     assert not marked & Trial(**COPY).content().keys()
     changed = {"python": "base", "checkpoint": 4, "devices": 2, "evaluate_at": [6]}
+    changed |= {"embedding": 128, "tied_readout": True}
     assert changed.items() <= Trial(**COPY, **changed).content().items()
     assert list(Trial(**COPY).content())[:3] == ["backend", "variant", "task"]
 

@@ -50,6 +50,19 @@ def test_torch_is_uniform_up_to_one_over_root_hidden():
     assert np.abs(everything).max() > 0.98 * bound
 
 
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_an_embedding_is_normal_and_a_tied_one_is_the_readout(scheme):
+    fields = (LSTM(), Inputs("token", 500), H, 1, 500, "cross_entropy")
+    plain, wide, tied = (
+        initial_parameters(Model(*fields, **settings), 0, scheme=scheme)
+        for settings in ({}, {"embedding": H}, {"embedding": H, "tied_readout": True})
+    )
+    assert wide["embedding"].std() == pytest.approx(1, rel=0.05)
+    assert wide["embedding"].mean() == pytest.approx(0, abs=0.05)
+    assert tied["embedding"].std() == pytest.approx(plain["weight_out"].std(), rel=0.05)
+    np.testing.assert_array_equal(wide["weight_hh_l0"], plain["weight_hh_l0"])
+
+
 def test_glorot_is_orthogonal_inside_and_uniform_outside_per_gate():
     parameters = initial_parameters(model_of(), 0, scheme="glorot")
     for block in np.split(parameters["weight_hh_l1"], 4):

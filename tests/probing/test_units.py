@@ -95,6 +95,28 @@ def test_all_states_of_all_layers_are_units_in_float64_as_the_reference_has_them
     assert np.all(np.abs(found.values[:, :8]) <= np.abs(np.tanh(cells)))
 
 
+def test_an_embedding_feeds_the_units_and_the_writer(tmp_path):
+    """A table in front of W_ih is the same network as their product, in units and in samples."""
+    rng, vocabulary = np.random.default_rng(0), Vocabulary(SYMBOLS)
+    plain = {
+        name: rng.normal(size=zeros.shape).astype(np.float32)
+        for name, zeros in zero_weights(LSTM(), vocabulary, 4).items()
+    }
+    table = rng.normal(size=(len(SYMBOLS), 2)).astype(np.float32)
+    narrow = rng.normal(size=(16, 2)).astype(np.float32)
+    plain["weight_ih_l0"] = (narrow.astype(np.float64) @ table.T).astype(np.float32)
+    embedded = {"embedding": table, **plain, "weight_ih_l0": narrow}
+    values, texts = [], []
+    for name, parameters, settings in (("p", plain, {}), ("e", embedded, {"embedding": 2})):
+        (tmp_path / name).mkdir()
+        folder = tmp_path / name
+        path = saved_network(folder, parameters, vocabulary, cell="lstm", hidden=4, **settings)
+        values.append(study(path).values)
+        texts.append(harness.sample(path, length=30, temperature=0.0))
+    np.testing.assert_allclose(*values, rtol=1e-4, atol=1e-5)
+    assert texts[0] == texts[1]
+
+
 def test_a_network_of_bytes_has_one_value_for_each_character(tmp_path):
     vocabulary = Vocabulary(None)
     parameters = zero_weights(ReluRNN(), vocabulary, 1)

@@ -38,6 +38,9 @@ class CompiledNetwork(HoistedNetwork):
         sum_by_token(inputs, d_zx, sums)
         out[...] = sums.T
 
+    def _add_by_token(self, tokens: NDArray[np.intp], d_rows: Array, out: Array) -> None:
+        sum_by_token(tokens, d_rows, out)
+
 
 class CompiledUpdate(Update):
     """Adam in one pass."""

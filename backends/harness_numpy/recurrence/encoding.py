@@ -1,4 +1,4 @@
-"""The input product of the first layer and its weight gradient, for tokens and real vectors."""
+"""The input product of the first layer and its gradients, for tokens and real vectors."""
 
 from __future__ import annotations
 
@@ -24,13 +24,24 @@ def input_product(inputs: NDArray[Any], weight: Array, bias: Array, out: Array) 
 def input_weight_gradient(inputs: NDArray[Any], d_zx: Array, out: Array) -> None:
     """Write ``d_zx.T @ inputs`` (G*H, D); for tokens, the sum of the rows of ``d_zx`` by token."""
     if inputs.ndim == 1:
-        _sum_by_token(inputs, d_zx, out)
+        ids, sums = _sums_by_token(inputs, d_zx)
+        out.fill(0)
+        out[:, ids] = sums.T
         return
     np.matmul(d_zx.T, inputs, out=out)
 
 
-def _sum_by_token(tokens: NDArray[np.intp], rows: Array, out: Array) -> None:
-    """Sum sorted rows by token: faster than one-hot, ``np.add.at`` and ``reduceat`` (measured)."""
+def add_by_token(tokens: NDArray[np.intp], rows: Array, out: Array) -> None:
+    """Add each of ``rows`` (N, E) to the row of its token in ``out`` (V, E)."""
+    ids, sums = _sums_by_token(tokens, rows)
+    out[ids] += sums
+
+
+def _sums_by_token(tokens: NDArray[np.intp], rows: Array) -> tuple[NDArray[np.intp], Array]:
+    """Return the tokens that occur, (n,), and the sum of the rows of each, (n, width).
+
+    Sorted rows are faster than one-hot, ``np.add.at`` and ``reduceat`` (measured).
+    """
     order = np.argsort(tokens, kind="stable")
     in_order = tokens[order]
     starts = np.flatnonzero(np.diff(in_order, prepend=-1))
@@ -39,5 +50,4 @@ def _sum_by_token(tokens: NDArray[np.intp], rows: Array, out: Array) -> None:
     sums = np.empty((len(starts), rows.shape[1]), rows.dtype)
     for index, (start, end) in enumerate(pairwise(bounds)):
         np.dot(units[: end - start], sorted_rows[start:end], out=sums[index])
-    out.fill(0)
-    out[:, in_order[starts]] = sums.T
+    return in_order[starts], sums

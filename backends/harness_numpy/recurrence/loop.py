@@ -29,7 +29,7 @@ OPS = NumpyOps()
 class Moment:
     """One layer at one time step."""
 
-    x: Array  # (B, D), or (B, H) from the layer below
+    x: Array  # (B, D or E), or (B, H) from the layer below
     zx: Array  # W x + b, (B, G*H)
     operands: Sequence[Array]  # per product, each (B, H)
     products: Sequence[Array]  # per product, U h + b, each (B, n*H)
@@ -114,6 +114,8 @@ class LoopNetwork(Network[Tape]):
                 d_states[layer], d_x = self._step_gradient(
                     layer, work.moments[t][layer], d_states[layer]
                 )
+            if model.embedding is not None:
+                np.add.at(self._d["embedding"], now.inputs, d_x)
         return loss, stacked(d_states)
 
     def _step_gradient(
@@ -152,18 +154,20 @@ class LoopNetwork(Network[Tape]):
         rows = slice(None) if now.rows is None else now.rows
         d_outputs, d_h = self._read(h)[rows], np.zeros_like(h)
         share = loss_and_gradient(self.model.loss, d_outputs, now.targets, now.scored)
-        self._d["weight_out"] += d_outputs.T @ h[rows]
+        self._d_readout += d_outputs.T @ h[rows]
         self._d["bias_out"] += d_outputs.sum(axis=0)
-        d_h[rows] = d_outputs @ self._p["weight_out"]
+        d_h[rows] = d_outputs @ self._readout
         return share, d_h
 
     def _read(self, h: Array) -> Array:
-        outputs: Array = h @ self._p["weight_out"].T + self._p["bias_out"]
+        outputs: Array = h @ self._readout.T + self._p["bias_out"]
         return outputs
 
     def _encoded(self, now: DeviceBatch) -> Array:
         if self.model.inputs.kind != "token":
             return now.inputs
+        if self.model.embedding is not None:
+            return self._p["embedding"][now.inputs]
         one_hot: Array = np.zeros((len(now.inputs), self.model.inputs.size), self.gradients.dtype)
         one_hot[np.arange(len(now.inputs)), now.inputs] = 1
         return one_hot

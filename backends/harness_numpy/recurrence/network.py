@@ -50,6 +50,10 @@ class Network(ABC, Generic[W]):
     ) -> None:
         self.model, self.gradients, self.masks, self.threads = model, gradients, masks, threads
         self._p, self._d = parameters.views, gradients.views
+        self._readout, self._d_readout = (
+            self._p[model.readout_weight],
+            self._d[model.readout_weight],
+        )
         layers = range(model.layers)
         self._weights = [_of_layer(self._p, layer) for layer in layers]
         self._weight_d = [_of_layer(self._d, layer) for layer in layers]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cached_property
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from harness.contract import Array, State
 from harness_numpy.recurrence.layer import Recurrence
@@ -16,6 +18,8 @@ class Workspace:
 
     def __init__(self, layers: Sequence[Recurrence]) -> None:
         self.layers = layers
+        # What feeds the first layer: tokens (T*B,), or vectors (T*B, D or E).
+        self.encoded: NDArray[Any] = np.empty(0)
         # Per layer: its inputs after dropout, and the factors 0 or 1 / (1 - dropout).
         self.dropped: list[Array | None] = [None] * len(layers)
         self.factors: list[Array | None] = [None] * len(layers)
@@ -58,8 +62,10 @@ class Workspace:
             self._views[name, index] = make()
         return self._views[name, index]
 
-    def inputs_above(self, layer: int) -> Array:
-        """Return what feeds ``layer`` (at least 1), (T*B, H)."""
+    def inputs_of(self, layer: int) -> NDArray[Any]:
+        """Return what feeds a layer: ``encoded``, or h of the layer below (T*B, H)."""
+        if layer == 0:
+            return self.encoded
         dropped = self.dropped[layer]
         return self.hidden(layer - 1) if dropped is None else dropped
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from importlib import import_module
 from typing import Any
 
@@ -30,12 +30,9 @@ def to_wire(model: Model, optimizer: Optimizer, execution: Execution) -> dict[st
     kind = type(model.cell)
     cell = {"module": kind.__module__, "name": kind.__qualname__}
     _cell(**cell)
-    sizes = {
-        name: getattr(model, name) for name in ("hidden", "layers", "outputs", "loss", "dropout")
-    }
-    inputs = {"kind": model.inputs.kind, "size": model.inputs.size}
+    sizes = {part.name: getattr(model, part.name) for part in fields(model)}
     return {
-        "model": {"cell": cell, "inputs": inputs, **sizes},
+        "model": sizes | {"cell": cell, "inputs": asdict(model.inputs)},
         "optimizer": asdict(optimizer),
         "execution": asdict(execution),
     }

@@ -32,6 +32,11 @@ _HELP: Mapping[str, tuple[str, str]] = {
     ),
     "hidden": ("", "Hidden units per layer.  [default: the task's]"),
     "layers": ("", "Stacked layers.  [default: 1]"),
+    "embedding": ("", "Width of a trained table of tokens.  [default: the task's; none: one-hot]"),
+    "tied_readout": (
+        "",
+        "The embedding, as wide as --hidden, is also the readout's weight.",
+    ),
     "dropout": ("", "Dropout between layers.  [default: 0]"),
     "initialisation": ("", "torch (uniform), glorot (with orthogonal) or identity (IRNN)."),
     "forget_bias": ("", "Bias towards keeping the state (lstm f, gru z, mingru 1 - z)."),
@@ -115,7 +120,16 @@ def axis_options(function: Callable[..., Any]) -> Callable[..., Any]:
     for axis in reversed(AXES_IN_HELP):
         short, text = _HELP.get(axis, ("", ""))
         flags = [f"--{axis.replace('_', '-')}", *([short] if short else [])]
-        function = click.option(*flags, axis, type=_kind(axis), multiple=True, help=text)(function)
+        alone = "true" if PlanAxes.model_fields[axis].annotation is bool else None
+        function = click.option(
+            *flags,
+            axis,
+            type=_kind(axis),
+            multiple=True,
+            help=text,
+            is_flag=False,
+            flag_value=alone,
+        )(function)
     return function
 
 

@@ -44,7 +44,9 @@ def initial_parameters(
             Glorot-uniform readout, zero biases (Glorot & Bengio 2010; Saxe et al. 2014);
             ``identity``: per gate, the identity as recurrent weights, N(0, 0.001) for input weights
             and readout, zero biases (IRNN: Le, Jaitly & Hinton 2015). In each, a cell's vectors are
-            drawn as by ``torch``, unless the cell gives their values.
+            drawn as by ``torch``, unless the cell gives their values. An embedding is drawn from
+            N(0, 1) in each, as by ``torch.nn.Embedding``; a tied one as the readout's weight, whose
+            products with h would else have a variance of H.
         forget_bias: the sum of the memory gate's two biases (Jozefowicz et al. 2015 take 1). The
             sign is reversed for a gate that keeps the state when it is near 0, so that a larger
             number always means a longer memory.
@@ -61,7 +63,7 @@ def initial_parameters(
         raise UsageError("forget_bias and chrono both set the memory gate's bias: give one of them")
     draw = _SCHEMES[scheme]
     parameters = {
-        name: draw(generator(seed, "model", name), name, shape, model)
+        name: _of_tensor(draw, generator(seed, "model", name), name, shape, model)
         for name, shape in model.parameter_shapes().items()
     }
     for layer in range(model.layers):
@@ -75,6 +77,14 @@ def initial_parameters(
             rng = generator(seed, "model", f"bias_ih_l{layer}", "chrono")
             _set_chrono(parameters, model, layer, chrono, rng)
     return parameters
+
+
+def _of_tensor(
+    draw: Draw, rng: np.random.Generator, name: str, shape: tuple[int, ...], model: Model
+) -> Array:
+    if name != "embedding":
+        return draw(rng, name, shape, model)
+    return draw(rng, "weight_out", shape, model) if model.tied_readout else rng.normal(size=shape)
 
 
 def _own_vectors(cell: Cell, hidden: int, rng: np.random.Generator) -> Mapping[str, Array]:

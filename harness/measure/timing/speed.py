@@ -24,11 +24,14 @@ def training_flops_per_token(model: Model) -> int:
 
     - 6 R H for each layer (the products with the state, of R rows; G H for ``weight_hh``),
     - 6 G H^2 for each layer above the first (its input product),
-    - 4 G H D for real inputs (their gradient is not needed); a gather of tokens counts 0,
+    - 4 G H D for real inputs (their gradient is not needed), 6 G H E for an embedding of width E;
+      a gather of tokens counts 0,
     - 6 H K for the readout.
     """
     rows = len(model.cell.gates) * model.hidden
     first = 4 * rows * model.inputs.size if model.inputs.kind == "real" else 0
+    if model.embedding is not None:
+        first = 6 * rows * model.embedding
     every = model.layers * model.recurrent_rows() + (model.layers - 1) * rows
     return first + 6 * model.hidden * every + 6 * model.hidden * model.outputs
 
