@@ -112,9 +112,11 @@ def _vocabulary(content: Any) -> Vocabulary | None:
         return None
     symbols = content["symbols"]
     if symbols is not None:
-        distinct = isinstance(symbols, str) and symbols and len(set(symbols)) == len(symbols)
+        if isinstance(symbols, list) and all(isinstance(word, str) and word for word in symbols):
+            symbols = tuple(symbols)
+        distinct = isinstance(symbols, str | tuple) and len(set(symbols)) == len(symbols) > 0
         if not distinct:
-            raise ValueError("its vocabulary is not a text of distinct characters")
+            raise ValueError("its vocabulary is not a text of distinct characters, or of words")
     return Vocabulary(symbols)
 
 

@@ -220,7 +220,7 @@ def check_backend(backend: Backend, trial: Trial, plugins: Plugins) -> None:
     if trial.checkpoint != "off" and not backend.checkpoints:
         raise UnsupportedError(f"{name} has no checkpointed BPTT: leave --checkpoint out")
     if trial.embedding is not None and not backend.embeddings:
-        raise UnsupportedError(f"{name} trains no embeddings: leave --embedding out")
+        raise UnsupportedError(f"{name} trains no embeddings: give --embedding none")
     if trial.devices > 1:
         _check_devices(backend, trial, devices)
 

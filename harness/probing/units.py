@@ -227,6 +227,13 @@ def study_units(
                 "name a trial of a text task, such as char",
             )
         )
+    if vocabulary.has_words:
+        raise UsageError(
+            with_fix(
+                f"{checkpoint} reads words, and units are compared with classes of characters",
+                "name a trial of a text of characters, such as char",
+            )
+        )
     names = tuple(
         f"{state}{layer}.{unit}"
         for state in _vector_states(plugins.cell(trial.cell))

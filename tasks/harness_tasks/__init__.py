@@ -13,6 +13,7 @@ from harness_tasks.formal.products import Parity, WordProblem
 from harness_tasks.signals.digits import Digits
 from harness_tasks.signals.forecast import Forecast
 from harness_tasks.texts.char import Char
+from harness_tasks.texts.words import Words
 
 __all__ = [
     "Adding",
@@ -27,6 +28,7 @@ __all__ = [
     "SelectiveCopy",
     "TemporalOrder",
     "WordProblem",
+    "Words",
     "harness_tasks",
 ]
 
@@ -35,4 +37,4 @@ __all__ = [
 def harness_tasks() -> Sequence[type[Task]]:
     """Offer every task of this package."""
     algorithmic = [Copy, SelectiveCopy, Adding, TemporalOrder, AssociativeRecall]
-    return [Char, *algorithmic, Parity, WordProblem, Dyck, Counting, Digits, Forecast]
+    return [Char, Words, *algorithmic, Parity, WordProblem, Dyck, Counting, Digits, Forecast]

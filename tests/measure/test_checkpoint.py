@@ -24,7 +24,9 @@ def parameters():
     }
 
 
-@pytest.mark.parametrize("vocabulary", [Vocabulary("ab\u2028"), Vocabulary(None), None])
+@pytest.mark.parametrize(
+    "vocabulary", [Vocabulary("ab\u2028"), Vocabulary(("a b", "ab")), Vocabulary(None), None]
+)
 def test_what_is_saved_is_loaded(tmp_path, parameters, vocabulary):
     save(tmp_path / "weights", parameters, TRIAL, vocabulary)
     found = load(tmp_path / "weights")

@@ -64,7 +64,8 @@ def _next(records: Sequence[Record], store: str) -> Iterator[str]:
     shows = f"loss and gradient flow of {first.trial.cell}" if trained else "why it failed"
     commands = [(f"harness show {id_}{where}", shows)]
     if worth_showing([first]):
-        commands.append((f"harness units {id_}{where}", "units that follow quotes, brackets"))
+        if findings.symbol(first) != "word":
+            commands.append((f"harness units {id_}{where}", "units that follow quotes, brackets"))
         commands.append((f"harness sample {id_}{where}", "more text that it writes"))
     engines = list(dict.fromkeys(record.trial.engine for record in trained))
     if len(engines) > 1:

@@ -86,10 +86,10 @@ def bits_per_symbol(record: Record) -> float | None:
 
 
 def symbol(record: Record) -> str:
-    """Return what the network of a text task reads at a time step: ``character`` or ``byte``."""
+    """Return what the network of a text reads at a time step: ``character``, ``byte``, ``word``."""
     facts = record.details.get("task")
     vocabulary = facts.get("vocabulary") if isinstance(facts, Mapping) else None
-    return "byte" if vocabulary == "bytes" else "character"
+    return {"bytes": "byte", "words": "word"}.get(str(vocabulary), "character")
 
 
 def loss_unit(record: Record) -> str:

@@ -1,5 +1,7 @@
 """Baselines of text: uniform, unigram, bigram and trigram models, fitted to the training text.
 
+Of words, the bigram model is discounted: adding to the counts of 10,000 words leaves no counts.
+
 Additive smoothing with alpha = 0.1, no back-off::
 
     p(x | context) = (count(context x) + alpha) / (count(context) + alpha V)
@@ -11,7 +13,7 @@ text, never with V^3.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,20 +21,23 @@ from numpy.typing import NDArray
 Text = NDArray[np.integer]  # (n,) token ids
 ORDERS = {"uniform": 0, "unigram": 1, "bigram": 2, "trigram": 3}
 ALPHA = 0.1
+DISCOUNT = 0.75
 FITTED_CHARACTERS = 10_000_000  # more training text would change at most the third digit
 _CHUNK = 1 << 20
 _DENSE = 1 << 22  # tables of up to this many counts are stored densely
 
 
-def ngram_losses(training: Text, validation: Text, size: int) -> dict[str, float]:
-    """Return model -> mean -ln p per token of ``validation``, for each model of ``ORDERS``.
+def ngram_losses(
+    training: Text, validation: Text, size: int, models: Iterable[str] = tuple(ORDERS)
+) -> dict[str, float]:
+    """Return model -> mean -ln p per token of ``validation``, for each of the ``models``.
 
     The first token is only context, as for a network. ``validation`` follows ``training``, so the
     last tokens of ``training`` are context too.
     """
     fitted, scored = training[:FITTED_CHARACTERS], validation[1:]
     before = np.concatenate([training[-max(ORDERS.values()) :], validation[:1]])
-    return {name: ngram_loss(fitted, before, scored, size, order) for name, order in ORDERS.items()}
+    return {name: ngram_loss(fitted, before, scored, size, ORDERS[name]) for name in models}
 
 
 def ngram_loss(
@@ -51,6 +56,26 @@ def ngram_loss(
     context_text = fitted[:-1] if order > 1 else fitted
     context_counts = _counts(context_text, contexts, order - 1, size) + alpha * size
     return float(-np.mean(np.log(gram_counts / context_counts)))
+
+
+def discounted_bigram_loss(training: Text, validation: Text, size: int) -> float:
+    """Return the mean -ln p per token of a bigram model with absolute discounting.
+
+    With d = 0.75 and n(v) the number of distinct tokens after v (Ney, Essen & Kneser 1994)::
+
+        p(w | v) = (max(count(v w) - d, 0) + d n(v) p(w)) / count(v), or p(w) after an unseen v
+
+    p(w) is the smoothed unigram. The first token of ``validation`` is only context.
+    """
+    fitted = training[:FITTED_CHARACTERS].astype(np.int64)
+    before, after = validation[:-1].astype(np.int64), validation[1:].astype(np.int64)
+    unigram = (np.bincount(fitted, minlength=size) + ALPHA) / (len(fitted) + ALPHA * size)
+    contexts = np.bincount(fitted[:-1], minlength=size)[before]
+    distinct = np.bincount(np.unique(_keys(fitted, 2, size)) // size, minlength=size)[before]
+    counts = _counts(fitted, _keys(validation.astype(np.int64), 2, size), 2, size)
+    left = np.where(contexts > 0, DISCOUNT * distinct, 1.0)
+    p = (np.maximum(counts - DISCOUNT, 0) + left * unigram[after]) / np.maximum(contexts, 1)
+    return float(-np.mean(np.log(p)))
 
 
 def _keys(text: Text, length: int, size: int) -> NDArray[np.int64]:

@@ -62,6 +62,18 @@ def read_text(name: str, raw: bytes | Path, *, as_bytes: bool, limit: int | None
     return Text(tokens, vocabulary, digest, _distinct(tokens) if as_bytes else vocabulary.size)
 
 
+def text_of(name: str, raw: bytes | Path) -> tuple[str, str]:
+    """Return the whole text of a source, and the SHA-256 of its bytes.
+
+    Raises:
+        CorpusError: as in ``read_text``.
+    """
+    content = _content(name, raw)
+    digest = hashlib.sha256(content.data).hexdigest()
+    _examine(name, content, as_bytes=False, limit=None)
+    return "".join(_texts(name, content, None)), digest
+
+
 def check_text(name: str, path: Path, *, as_bytes: bool, limit: int | None) -> int:
     """Return the number of characters (or bytes) of ``read_text``, with a few megabytes of memory.
 
