@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from weakref import WeakKeyDictionary
 
-from harness.contract import Cell, Matrix, Ops, Tensor, UnsupportedError
+from harness.contract import Cell, Matrix, Ops, Tensor
 from harness.recurrence.graph import (
     MATRIX_OPERATIONS,
     Graph,
@@ -422,11 +422,7 @@ def derive(cell: Cell) -> Recurrence:
     """
     kept = _known.setdefault(type(cell), {})
     if id(cell) not in kept:
-        try:
-            kept[id(cell)] = cell, _derived(cell)
-        except RecursionError:
-            problem = "step has too many operations in a row: repeat fewer"
-            raise UnsupportedError(f"cell {cell.name!r}: {problem}") from None
+        kept[id(cell)] = cell, _derived(cell)
     return kept[id(cell)][1]
 
 

@@ -314,6 +314,14 @@ def _commonest_pair(products: Iterable[Sequence[Node]]) -> tuple[Node, Node] | N
     return None if pair is None or counts[pair] == 1 else pair
 
 
+def constants(node: Node) -> tuple[float, ...]:
+    """Return the numbers that a node itself holds."""
+    if node.op == "sum":
+        coefficients, constant = node.value
+        return (*coefficients, constant)
+    return (node.value,) if node.op == "constant" else ()
+
+
 def uses(roots: Iterable[Node]) -> dict[Node, int]:
     """Return how many nodes, and roots, read each node."""
     roots = list(roots)

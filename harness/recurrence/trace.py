@@ -13,14 +13,18 @@ from typing import Any, NoReturn
 
 from harness.contract import Cell, HarnessError, Matrix, Ops, UnsupportedError, uses_old_step
 from harness.contract.wording import error_text
-from harness.recurrence.graph import Graph, Node, Width, canonical
+from harness.recurrence.graph import Graph, Node, Width, canonical, constants, reachable
 
+DEEPEST = 100  # operations in a row: what writes code is recursive
 # ops, zx, states, vectors -> new states
 Step = Callable[[Any, Any, tuple[Any, ...], tuple[Any, ...]], tuple[Any, ...]]
 
 
-class UntraceableError(Exception):
-    """An operation that has no place in an expression graph; the message says what to use."""
+class UntraceableError(BaseException):
+    """An operation that has no place in an expression graph; the message says what to use.
+
+    A step with ``except Exception`` cannot hide it.
+    """
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -40,13 +44,11 @@ class Symbol:
             raise AttributeError(name)
         raise UntraceableError(f"an attribute of an array (.{name}) cannot be traced: {_OPS}")
 
-    def __array_ufunc__(self, function: Any, method: str, *args: Any, **_: Any) -> Symbol:
-        """Do the arithmetic of a NumPy number with a symbol; refuse NumPy's functions."""
-        reflected = _REFLECTED.get(function.__name__)
-        if reflected is None or method != "__call__" or args[1] is not self:
-            raise UntraceableError(f"numpy.{function.__name__} cannot be traced: {_OPS}")
-        result: Symbol = getattr(self, reflected)(args[0])
-        return result
+    def __array_ufunc__(self, function: Any, method: str, *args: Any, **_: Any) -> NoReturn:
+        """Refuse NumPy's functions, and its numbers and arrays before an operator."""
+        if function.__name__ in {"add", "subtract", "multiply", "divide"}:
+            symbol(self.graph, args[0])
+        raise UntraceableError(f"numpy.{function.__name__} cannot be traced: {_OPS}")
 
     def __add__(self, other: Any) -> Symbol:
         return self._with(other, lambda a, b: self.graph.sum([(1.0, a), (1.0, b)]))
@@ -117,9 +119,6 @@ def _refuse(what: str, instead: str) -> Callable[..., NoReturn]:
 
 
 _OPS = "use the functions of ops"
-_REFLECTED = {
-    "add": "__radd__", "subtract": "__rsub__", "multiply": "__rmul__", "divide": "__rtruediv__",
-}  # fmt: skip
 _BRANCH = "a step has one expression for all values; use ops.relu or ops.maximum"
 _REFUSED = {
     "__bool__": ("a branch on a value", _BRANCH),
@@ -142,13 +141,19 @@ for _name, (_what, _instead) in _REFUSED.items():
 
 
 def symbol(graph: Graph, value: Any) -> Symbol:
-    """Return a symbol as it is, and a number as a constant."""
+    """Return a symbol as it is, and a number of Python as a constant.
+
+    Other numbers are refused: a ``numpy.float64`` would make float64 of arrays in float32.
+    """
     if isinstance(value, Symbol):
         return value
-    if isinstance(value, Real) and not isinstance(value, bool):
+    if type(value) in {int, float}:
         if not math.isfinite(value):
             raise UntraceableError(f"{value} cannot be part of a step: use numbers that are finite")
         return Symbol(graph, (graph.constant(float(value)),))
+    if isinstance(value, Real) and not isinstance(value, bool):
+        kind = type(value).__name__
+        raise UntraceableError(f"a {kind} cannot be part of a step: make it a float")
     raise UntraceableError(
         f"a {type(value).__name__} cannot be part of a step: use numbers and the step's arguments"
     )
@@ -363,12 +368,21 @@ def _checked(ops: TraceOps, cell: Cell, results: Any) -> tuple[Node, ...]:
             f"step never takes the product {', '.join(missing)}: "
             "remove it from products, or call ops.product"
         )
-    return tuple(
+    new = tuple(
         ops.matrix(part, f"the new state {name}")
         if name in cell.matrix_states
         else ops.single(part, "a new state")
         for name, part in zip(cell.states, results, strict=True)
     )
+    nodes = reachable([*new, *ops.operands.values()])
+    if not all(math.isfinite(number) for node in nodes for number in constants(node)):
+        raise UntraceableError("constants of step give inf or nan: use numbers that are finite")
+    depths: dict[Node, int] = {}
+    for node in nodes:
+        depths[node] = 1 + max((depths[argument] for argument in node.args), default=0)
+    if max(depths.values()) > DEEPEST:
+        raise UntraceableError("step has too many operations in a row: repeat fewer")
+    return new
 
 
 def state_width(cell: Cell, index: int) -> Width:

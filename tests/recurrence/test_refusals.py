@@ -3,6 +3,7 @@
 import math
 import re
 import sys
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -63,6 +64,9 @@ LINES = {
     "constant": (lambda ops, h, a: 1.0, "a new state has a value per", "compute it from zx or"),
     "mean": (lambda ops, h, a: ops.mean(h), "a new state has a value per", "compute it from zx or"),
     "infinite": (lambda ops, h, a: h + math.inf, "inf", "use numbers that are finite"),
+    "number of numpy": (lambda ops, h, a: h / np.float32(2), "a float32", "make it a float"),
+    "number of numpy first": (lambda ops, h, a: np.sqrt(2) * h, "a float64", "make it a float"),
+    "fraction": (lambda ops, h, a: Fraction(1, 2) * h, "a Fraction", "make it a float"),
     "join of a number": (
         lambda ops, h, a: ops.split(ops.concatenate([h, 1.0]), 2)[0],
         "ops.concatenate",
@@ -184,7 +188,22 @@ def test_a_step_of_too_many_operations_in_a_row_is_refused():
             h = ops.tanh(h)
         return (h,)
 
-    assert refusal(cell_of(step)).endswith("step has too many operations in a row: repeat fewer")
+    assert "step has too many operations in a row: repeat fewer" in refusal(cell_of(step))
+
+
+def test_constants_that_are_folded_to_infinity_are_refused():
+    cell = cell_of(lambda ops, zx, state, own: (ops.tanh(1e200 * zx * 1e200),), ("a",))
+    assert "constants of step give inf or nan: use numbers that are finite" in refusal(cell)
+
+
+def test_a_step_cannot_hide_what_it_may_not_do():
+    def step(ops, zx, state, own):
+        try:
+            return (zx if zx > 0 else state.h,)
+        except Exception:  # noqa: BLE001 - as a plugin may
+            return (zx,)
+
+    assert "a comparison cannot be traced" in refusal(cell_of(step, ("a",)))
 
 
 def test_a_product_that_is_taken_twice_is_refused():
