@@ -15,9 +15,9 @@ from harness.measure.checkpoint import load
 from harness.measure.proof.streams import generator
 from harness.measure.sampling import sample_text
 from harness.measure.setup import text_trainer
-from harness.plan.file import read_plan
+from harness.plan.file import planned
 from harness.plan.options import OPTIONS, with_keywords
-from harness.plan.request import PlanRequest, TaskSettings, merge
+from harness.plan.request import PlanRequest, TaskSettings
 from harness.plugins import load_plugins
 from harness.probing.units import CHARACTERS, UnitStudy, study_units
 from harness.sweep.folders import DEFAULT_STORE
@@ -29,6 +29,8 @@ from harness_results.results import Results
 def run(
     *,
     plan: str | Path | None = None,
+    suite: str | None = None,
+    quick: bool = False,
     store: str | Path = DEFAULT_STORE,
     task_options: TaskSettings | None = None,
     progress: bool = True,
@@ -43,6 +45,8 @@ def run(
 
     Args:
         plan: a TOML plan; the axes and options given here override the plan's.
+        suite: the name of a plan that ships with the harness or a plugin.
+        quick: the smaller form of the suite or plan.
         store: the store's path or URL; every record is kept there, and checkpoints next to it.
         task_options: task -> option -> a value, or a list of values.
         progress: show progress on stderr.
@@ -62,12 +66,12 @@ def run(
     chosen = {name: keywords.pop(name) for name in OPTIONS if name in keywords}
     axes = {name: _values(value) for name, value in keywords.items()}
     try:
-        request = PlanRequest(axes, task_options or {})
+        request, plugins = PlanRequest(axes, task_options or {}), load_plugins()
         outcome = execute(
-            merge(read_plan(Path(plan)), request) if plan else request,
+            planned(request, Path(plan) if plan else None, suite, plugins, quick=quick),
             chosen,
             store=store,
-            plugins=load_plugins(),
+            plugins=plugins,
             command="harness.run(...)",
             say=_note if progress else lambda _: None,
             quiet=not progress,

@@ -88,7 +88,8 @@ def judged(record, *factors):
         }
         for at in lengths
     ]
-    return replace(record, details={**record.details, "evaluation_sets": sets})
+    trial = record.trial.model_copy(update={"evaluate_at": tuple(lengths)})
+    return replace(record, trial=trial, details={**record.details, "evaluation_sets": sets})
 
 
 def sweep():

@@ -26,6 +26,8 @@ def record(row: dict) -> Record:
     origin = {name: row[name] for name in ("environment_id", "started_at", "harness_version")}
     figures = {name: row.get(name) for name in FIGURE_NAMES}
     details = {name: value for name, value in told.items() if value is not None}
+    if row.get("evaluation_sets"):
+        details["evaluation_sets"] = json.loads(row["evaluation_sets"])
     details["task_defaults"] = default_options(PLUGINS.task(row["task"]))
     return Record(Trial(**asked), row["status"], row["reason"], figures, {}, details, **origin)
 

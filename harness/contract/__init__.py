@@ -31,7 +31,7 @@ from harness.contract.errors import (
     UnsupportedError,
     UsageError,
 )
-from harness.contract.hooks import hookimpl
+from harness.contract.hooks import Suite, hookimpl
 from harness.contract.matrix import Matrix
 from harness.contract.model import Array, Inputs, Loss, Model, Parameters, State
 from harness.contract.optimizer import Optimizer
@@ -78,6 +78,7 @@ __all__ = [
     "State",
     "StepResult",
     "StoreError",
+    "Suite",
     "Task",
     "TaskDefaults",
     "TaskOptions",

@@ -10,6 +10,8 @@ implements hooks::
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 import pluggy
 
@@ -20,6 +22,20 @@ from harness.contract.task import Task
 PROJECT = "harness"
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A plan that ships with a plugin and answers one question: ``harness run --suite NAME``.
+
+    Attributes:
+        name: what the user types.
+        path: of its TOML file, in the plugin's package. Its keys ``asks`` and ``takes`` say what it
+            asks and how long it takes; the axes of its table ``[quick]`` make its smaller form.
+    """
+
+    name: str
+    path: Path
 
 
 @hookspec
@@ -76,4 +92,20 @@ def harness_cells() -> Sequence[Cell]:  # type: ignore[empty-body]
         @hookimpl
         def harness_cells():
             return [Integrator()]
+    """
+
+
+@hookspec
+def harness_suites() -> Sequence[Suite]:  # type: ignore[empty-body]
+    """Return suites: plans that ship with the plugin.
+
+    Example::
+
+        from pathlib import Path
+
+        from harness.contract import Suite, hookimpl
+
+        @hookimpl
+        def harness_suites():
+            return [Suite("memory", Path(__file__).with_name("memory.toml"))]
     """

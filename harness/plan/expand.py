@@ -50,8 +50,7 @@ def expand_with_notes(request: PlanRequest, plugins: Plugins) -> tuple[list[Tria
         UsageError: anything in the request is unknown, unavailable or out of range; all problems in
             one message.
     """
-    defaults = {name: task.defaults for name, task in plugins.tasks.items()}
-    request = replace(with_joined_lengths(request), defaults=defaults)
+    request = prepared(request, plugins)
     resolver = Resolver(plugins, request.task_options)
     values, shape = check_values(request, resolver), _bad_shape(request)
     options = BackendOptions(request.backend_options, request.overridden, plugins)
@@ -96,6 +95,12 @@ def expand_with_notes(request: PlanRequest, plugins: Plugins) -> tuple[list[Tria
     notes = variant_notes(resolver.lost_variants()) + layer_notes(resolver.without_layer)
     notes += gate_notes(resolver.without_gate)
     return list(trials.values()), notes + device_notes(request, trials.values(), plugins.backends)
+
+
+def prepared(request: PlanRequest, plugins: Plugins) -> PlanRequest:
+    """Return the request with what the tasks publish, and the lengths of an evaluation joined."""
+    defaults = {name: task.defaults for name, task in plugins.tasks.items()}
+    return replace(with_joined_lengths(request), defaults=defaults)
 
 
 def _resolved(

@@ -23,7 +23,8 @@ from harness.contract.wording import shortened
 from harness.plan.kinds import DURATION, LONGEST_SECONDS, Seconds, Switch, Whole, parse_duration
 from harness.plan.options import PLAN_KEYS, Option
 from harness.plan.problems import validation_lines
-from harness.plan.request import PlanRequest
+from harness.plan.request import PlanRequest, merge, smaller
+from harness.plugins import Plugins
 
 MOST_CHARACTERS = 2**24  # of a plan's file
 Axes = dict[str, Any]  # axis -> a value, or a list of values
@@ -53,6 +54,11 @@ class _Tables(BaseModel):
         default_factory=dict,
         description="Per BACKEND, BACKEND:VARIANT or group: device, dtype, threads, checkpoint.",
     )
+    quick: Axes | None = Field(
+        default=None, description="Axes in place of the plan's with --quick: its smaller form."
+    )
+    asks: str = Field(default="", description="The question that the plan answers.")
+    takes: str = Field(default="", description="How long it takes, in words.")
     include: list[Axes] = Field(default_factory=list, description="One more combination each.")
     exclude: list[Axes] = Field(default_factory=list, description="Combinations to leave out.")
 
@@ -79,11 +85,34 @@ _keys: dict[str, Any] = {key: _key(option) for key, option in PLAN_KEYS.items()}
 PlanFile = create_model("PlanFile", __base__=_Tables, __doc__=_Tables.__doc__, **_keys)
 
 
+def planned(
+    request: PlanRequest, plan: Path | None, suite: str | None, plugins: Plugins, *, quick: bool
+) -> PlanRequest:
+    """Return a request with the plan that it is based on; its own axes replace those of the plan.
+
+    Args:
+        request: what is asked for besides.
+        plan: a TOML file; None: none.
+        suite: the name of a plan that ships with a plugin; None: none.
+        plugins: where suites are looked up.
+        quick: takes the smaller form of the plan.
+
+    Raises:
+        UsageError: there is no such plan or suite, both are named, or it has no smaller form.
+    """
+    if plan is not None and suite is not None:
+        raise UsageError(f"the suite {suite} is a plan, and so is {plan}: leave one of them out")
+    if suite is not None:
+        plan = plugins.suite(suite).path
+    base = PlanRequest() if plan is None else read_plan(plan)
+    return merge(smaller(base) if quick else base, request)
+
+
 def read_plan(path: Path) -> PlanRequest:
     """Return the request in a TOML file; its problems are kept with the request.
 
-    It may hold the keys of ``PLAN_KEYS``, ``[matrix]``, ``[[case]]``, ``[task.NAME]``,
-    ``[backend.NAME]``, ``[[include]]`` and ``[[exclude]]``.
+    It may hold the keys of ``PLAN_KEYS``, ``asks``, ``takes``, ``[matrix]``, ``[[case]]``,
+    ``[quick]``, ``[task.NAME]``, ``[backend.NAME]``, ``[[include]]`` and ``[[exclude]]``.
 
     Raises:
         UsageError: the file cannot be read, or is not TOML.
@@ -122,6 +151,9 @@ def read_plan(path: Path) -> PlanRequest:
         backend_options={name: _read(options) for name, options in plan.backend.items()},
         problems=[f"{path}: {problem}" for problem in problems],
         path=str(path),
+        quick=None if plan.quick is None else _axes(plan.quick),
+        asks=plan.asks,
+        takes=plan.takes,
     )
 
 
@@ -145,7 +177,7 @@ def _validated(content: dict[str, Any]) -> tuple[_Tables, list[str]]:
 
 def _tables(plan: _Tables) -> dict[str, Axes]:
     """Return name -> table of every table of axes in the file."""
-    tables = {"matrix": plan.matrix}
+    tables = {"matrix": plan.matrix, "quick": plan.quick or {}}
     tables |= {f"backend.{engine}": options for engine, options in plan.backend.items()}
     for name in ("case", "include", "exclude"):
         for number, table in enumerate(getattr(plan, name), start=1):

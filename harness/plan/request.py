@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import Field
 
-from harness.contract import TaskDefaults, Trial
+from harness.contract import TaskDefaults, Trial, UsageError
 from harness.contract.trial import OptionValue
 from harness.contract.wording import split_engine
 
@@ -68,6 +68,9 @@ class PlanRequest:
         path: of the plan's file; empty if there is none.
         set_tasks: tasks with options from elsewhere than the plan's file.
         defaults: task -> what it publishes, for axes that the plan lacks.
+        quick: axes in place of the plan's in its smaller form; None: it has none.
+        asks: the question that the plan answers.
+        takes: how long it takes, in words.
     """
 
     axes: Mapping[str, Sequence[Any]] = field(default_factory=dict)
@@ -82,6 +85,9 @@ class PlanRequest:
     path: str = ""
     set_tasks: frozenset[str] = frozenset()
     defaults: Mapping[str, TaskDefaults] = field(default_factory=dict)
+    quick: Mapping[str, Sequence[Any]] | None = None
+    asks: str = ""
+    takes: str = ""
 
     def at(self, problem: str) -> str:
         """Return a problem of the plan's file with the file's name."""
@@ -192,11 +198,12 @@ def merge(base: PlanRequest, over: PlanRequest) -> PlanRequest:
     kept = {
         name: values for name, values in base.axes.items() if name not in replaced - {*over.axes}
     }
-    return PlanRequest(
-        {**kept, **over.axes},
-        options,
-        [*base.include, *over.include],
-        [*base.exclude, *over.exclude],
+    return replace(
+        base,
+        axes={**kept, **over.axes},
+        task_options=options,
+        include=[*base.include, *over.include],
+        exclude=[*base.exclude, *over.exclude],
         cases=[*cases, *over.cases],
         options={**base.options, **over.options},
         overridden=base.overridden | replaced,
@@ -205,6 +212,18 @@ def merge(base: PlanRequest, over: PlanRequest) -> PlanRequest:
         path=over.path or base.path,
         set_tasks=base.set_tasks | set(over.task_options),
     )
+
+
+def smaller(request: PlanRequest) -> PlanRequest:
+    """Return the smaller form of a plan, for ``--quick``.
+
+    Raises:
+        UsageError: the plan has none.
+    """
+    if request.quick is None:
+        problem = f"{request.path} has none" if request.path else "none is named"
+        raise UsageError(f"--quick takes the table [quick] of a plan or a suite, and {problem}")
+    return merge(request, PlanRequest(request.quick))
 
 
 def count(request: PlanRequest) -> int:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from harness.contract.backend import Backend, Missing
 from harness.contract.cell import Cell
 from harness.contract.errors import UnavailableError, UnknownNameError, with_fix
+from harness.contract.hooks import Suite
 from harness.contract.task import Task
 from harness.plugins import query
 
@@ -56,6 +57,7 @@ class Plugins:
     loaded: tuple[Loaded, ...] = ()
     broken: tuple[Broken, ...] = ()
     blocked: tuple[str, ...] = ()
+    suites: Mapping[str, Suite] = field(default_factory=dict)
 
     def backend(self, name: str) -> Backend:
         """Return the backend of that name. Its library may be missing.
@@ -123,6 +125,10 @@ class Plugins:
     def cell(self, name: str) -> Cell:
         """Return the cell of that name. It raises as ``backend`` does."""
         return self._get(self.cells, "cell", name)
+
+    def suite(self, name: str) -> Suite:
+        """Return the suite of that name. It raises as ``backend`` does."""
+        return self._get(self.suites, "suite", name)
 
     def distribution_of(self, kind: str, name: str) -> str:
         """Return ``distribution version`` of the plugin that offers this name, for messages."""

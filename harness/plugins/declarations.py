@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from keyword import iskeyword
+from pathlib import Path
 from typing import Any
 
 from harness.contract.backend import Backend
@@ -30,7 +31,7 @@ def check_entries(hook: str, kind: type, entries: list[Any]) -> None:
 
 
 def check_declaration(kind: str, entry: Any) -> None:
-    """Check name, methods and attributes of a ``backend``, ``task`` or ``cell``.
+    """Check name, methods and attributes of a ``backend``, ``task``, ``cell`` or ``suite``.
 
     Raises:
         UsageError: a name is not allowed.
@@ -44,6 +45,8 @@ def check_declaration(kind: str, entry: Any) -> None:
         check_groups(entry)
     if kind == "cell":
         check_cell(entry)
+    if kind == "suite" and not (isinstance(entry.path, Path) and entry.path.is_file()):
+        raise PluginError(f"suite {entry.name!r}: path must be that of a file, got {entry.path!r}")
     if kind == "task" and not _is_subclass(entry.Options, TaskOptions):
         raise PluginError(
             f"task {entry.name!r}: Options must be a subclass of TaskOptions, got {entry.Options!r}"

@@ -13,6 +13,7 @@ from harness.contract import hooks
 from harness.contract.backend import Backend
 from harness.contract.cell import Cell
 from harness.contract.errors import HarnessError, PluginError
+from harness.contract.hooks import Suite
 from harness.contract.task import Task
 from harness.contract.wording import check_name, error_text, shortened
 from harness.plugins.catalog import Broken, Loaded, Plugins
@@ -46,7 +47,7 @@ def load_plugins(block: Iterable[str] = (), only: Iterable[str] = ()) -> Plugins
         only: entry-point names to import; empty: all.
     """
     blocked, wanted = tuple(dict.fromkeys([*_left_out, *block])), tuple(only)
-    entries: dict[str, dict[str, Any]] = {"backend": {}, "task": {}, "cell": {}}
+    entries: dict[str, dict[str, Any]] = {"backend": {}, "task": {}, "cell": {}, "suite": {}}
     loaded, broken = [], []
     if not wanted:
         say_who_ended_the_last(blocked)
@@ -67,7 +68,13 @@ def load_plugins(block: Iterable[str] = (), only: Iterable[str] = ()) -> Plugins
             offers = tuple((kind, entry.name) for kind, entry in offered)
             loaded.append(Loaded(entry_point.name, label, offers, tuple(changes)))
     return Plugins(
-        entries["backend"], entries["task"], entries["cell"], tuple(loaded), tuple(broken), blocked
+        entries["backend"],
+        entries["task"],
+        entries["cell"],
+        tuple(loaded),
+        tuple(broken),
+        blocked,
+        suites=entries["suite"],
     )
 
 
@@ -115,6 +122,7 @@ def _offered(entry_point: EntryPoint) -> list[tuple[str, Any]]:
     offered = [("backend", entry) for entry in _call(manager.hook.harness_backends, Backend)]
     offered += [("task", entry) for entry in _call(manager.hook.harness_tasks, Task)]
     offered += [("cell", entry) for entry in _call(manager.hook.harness_cells, Cell)]
+    offered += [("suite", entry) for entry in _call(manager.hook.harness_suites, Suite)]
     for kind, entry in offered:
         check_declaration(kind, entry)
     return offered
@@ -147,7 +155,7 @@ def _fix(error: BaseException, distribution: str) -> str:
     if isinstance(error, ModuleNotFoundError) and error.name:
         return f"install the missing module {error.name!r} ({upgrade})"
     if isinstance(error, pluggy.PluginValidationError):
-        names = "harness_backends, harness_tasks, harness_cells"
+        names = "harness_backends, harness_tasks, harness_cells, harness_suites"
         return f"use the hooks of harness.contract.hooks: {names}"
     remove = f"pip uninstall {distribution}"
     return f"upgrade it ({upgrade}), remove it ({remove}), or report it to its author"

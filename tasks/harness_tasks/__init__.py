@@ -1,8 +1,12 @@
-"""The tasks of the harness, offered as a plugin like any other. No framework is imported here."""
+"""The tasks of the harness, and suites of them: a plugin like any other.
+
+No framework is imported here.
+"""
 
 from collections.abc import Sequence
+from pathlib import Path
 
-from harness.contract import Task, hookimpl
+from harness.contract import Suite, Task, hookimpl
 from harness_tasks.algorithmic.adding import Adding
 from harness_tasks.algorithmic.copying import Copy, SelectiveCopy
 from harness_tasks.algorithmic.recall import AssociativeRecall
@@ -29,6 +33,7 @@ __all__ = [
     "TemporalOrder",
     "WordProblem",
     "Words",
+    "harness_suites",
     "harness_tasks",
 ]
 
@@ -38,3 +43,9 @@ def harness_tasks() -> Sequence[type[Task]]:
     """Offer every task of this package."""
     algorithmic = [Copy, SelectiveCopy, Adding, TemporalOrder, AssociativeRecall]
     return [Char, Words, *algorithmic, Parity, WordProblem, Dyck, Counting, Digits, Forecast]
+
+
+@hookimpl
+def harness_suites() -> Sequence[Suite]:
+    """Offer the plans of this package."""
+    return [Suite("ladder", Path(__file__).with_name("ladder.toml"))]

@@ -11,12 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from harness.contract import Batch, Task, TaskOptions, UsageError
+from harness.contract import Batch, Evaluation, Task, TaskOptions, UsageError
 
 MAXIMUM_LENGTH = 1_000_000
 VALIDATION_SEQUENCES = 1024  # the standard error of a mean over these is about 4 % on `adding`
 VALIDATION_TIME_STEPS = 100_000  # with long sequences there are fewer: an evaluation stays cheap
 VALIDATION_SEQUENCES_AT_LEAST = 128
+SOLVED_ACCURACY = 0.99
 
 
 class SequenceOptions(TaskOptions):
@@ -39,12 +40,18 @@ class SequenceOptions(TaskOptions):
 class SequenceTask(Task):
     """A task of independent sequences; a subclass draws them.
 
+    Attributes:
+        accuracy_in_words: what the accuracy is of, for the criterion.
+        criterion_source: whose criterion it is.
+
     Raises:
         UsageError: the length is outside ``minimum_length`` .. ``maximum_length``.
     """
 
     Options: ClassVar[type[TaskOptions]] = SequenceOptions
     maximum_length: ClassVar[int] = MAXIMUM_LENGTH
+    accuracy_in_words: ClassVar[str] = "accuracy"
+    criterion_source: ClassVar[str] = "this project's criterion"
     options: SequenceOptions
 
     def __init__(self, options: TaskOptions, length: int) -> None:
@@ -100,6 +107,16 @@ class SequenceTask(Task):
     def steps_per_epoch(self, batch: int) -> float | None:
         """Return N / B of a fixed set; None for fresh data."""
         return self.options.sequences / batch if self.options.data == "fixed" else None
+
+    def solved(self, evaluation: Evaluation) -> bool:
+        """Return whether the accuracy is at least 0.99."""
+        return evaluation.accuracy is not None and evaluation.accuracy >= SOLVED_ACCURACY
+
+    @property
+    def criterion(self) -> str:
+        """The criterion, in words."""
+        rule = f"{self.accuracy_in_words} of at least {SOLVED_ACCURACY:g} on validation data"
+        return f"{rule} ({self.criterion_source})"
 
     def floor(self) -> float:
         """Return 0: the inputs determine the targets."""

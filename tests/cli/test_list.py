@@ -95,6 +95,13 @@ def test_where_the_library_is_missing_that_is_the_status_whatever_else_fails(plu
     assert row["status"] == "missing: libpeer is not installed. Fix: pip install libpeer"
 
 
+def test_a_suite_is_listed_with_what_it_asks_and_its_size(plugins):
+    [row] = json.loads(listed("suites", "--format", "json"))
+    assert row["name"] == "ladder"
+    assert row["asks"].endswith("?")
+    assert row["trials"] > row["quick"] == 8 * 4 * 5  # rungs, cells, seeds
+
+
 def test_groups_are_completed_like_backends(plugins):
     context = click.Context(click.Command("run"))
     items = Named("backends").shell_complete(context, None, "numpy,pe")

@@ -73,6 +73,7 @@ def test_one_plugin_may_offer_all_kinds(install):
 
 
 HEAD = "from harness.contract import Product, hookimpl\nfrom harness.cells import RNN\n"
+SUITE = "from harness.contract import Suite, hookimpl\n"
 TASK = "from harness.contract import Task, hookimpl\nclass A(Task):\n    name = 'a'\n"
 BROKEN = {
     "missing library": (
@@ -115,6 +116,11 @@ BROKEN = {
         HEAD + "@hookimpl\ndef harness_cells():\n    return [RNN()]",
         "cell name 'rnn' is already taken",
         "pip uninstall",
+    ),
+    "no file": (
+        SUITE + "@hookimpl\ndef harness_suites():\n    return [Suite('a', 'a.toml')]",
+        "suite 'a': path must be that of a file, got 'a.toml'",
+        "report it",
     ),
     "one name twice": (
         HEAD

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 from harness.cells import LSTM, RNN
 from harness.cells.minimal import MinGRU, MinLSTM
-from harness.cli.main import NOT_OK, cli
+from harness.cli.main import NOT_OK, OK, cli
 from harness.cli.work import check as check_verb
 from harness.contract import Missing, UnavailableError
 from harness.plugins import load_plugins
@@ -24,6 +24,7 @@ from harness.testing.bench import FEW_SHAPES
 from harness.testing.compare import NotApplicable
 from harness_numpy import NumpyBackend
 from harness_numpy.trainer import NumpyTrainer
+from harness_tasks import Parity
 
 pytestmark = pytest.mark.slow
 
@@ -1009,3 +1010,23 @@ def test_check_refuses_a_variant_that_it_could_not_check(asked, arguments, messa
     seen, result = asked(*arguments)
     assert not seen
     assert message in str(result.exception)
+
+
+class Mistaken(Parity):
+    name = "mistaken"
+
+    def baseline(self):
+        return 0.0
+
+
+def test_tasks_are_checked_by_name_and_without_a_backend(monkeypatch):
+    loaded = load_plugins(("torch", "jax"))
+    loaded = replace(loaded, tasks={"parity": Parity, "mistaken": Mistaken})
+    monkeypatch.setattr(check_verb, "load_plugins", lambda blocked: loaded)
+    result = typed("--task", "parity")
+    assert (result.return_value, "11 checks ok" in result.output) == (OK, True)
+    result = typed("-t", "parity,mistaken")
+    assert result.return_value == NOT_OK
+    assert re.search(r"FAIL mistaken .*baseline", result.output)
+    refused = typed("-t", "parity", "-b", "numpy").exception
+    assert "leave the other options out" in str(refused)

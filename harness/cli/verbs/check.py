@@ -22,6 +22,9 @@ from harness.cli.options.types import WORDS, Named
     "--cell", "-c", "cells", type=Named("cells"), multiple=True, help="Only these.  [default: all]"
 )
 @click.option(
+    "--task", "-t", "tasks", type=Named("tasks"), multiple=True, help="These tasks, and no backend."
+)
+@click.option(
     "--variant", "variants", type=WORDS, multiple=True, help="Only these variants.  [default: all]"
 )
 @click.option(
@@ -36,11 +39,13 @@ from harness.cli.options.types import WORDS, Named
 def command(blocked: tuple[str, ...], /, **options: Any) -> int:
     """Prove that a backend computes the reference's function, for every cell and variant.
 
+    With --task: check batches, baseline and score of tasks instead.
+
     First each cell by itself: its trace, and its gradient against finite differences. Then shapes,
     loss, every gradient tensor, optimizer steps, carried state, masks, aliasing, determinism, and
     whether the backend waits for its own work. Exit status 3 if a check fails; 2
     if all pass, but a named variant or cell did not run, or nothing at all.
     """
-    from harness.cli.work.check import check_backends
+    from harness.cli.work.check import check_backends, check_tasks
 
-    return check_backends(blocked, options)
+    return check_tasks(blocked, options) if options["tasks"] else check_backends(blocked, options)

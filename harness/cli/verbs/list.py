@@ -21,7 +21,7 @@ from harness.contract.wording import printable
 from harness.plugins import Plugins, load_plugins, query
 from harness_results.text.json_text import JSON_FORMATS, json_text
 
-KINDS = ("backends", "tasks", "cells", "plugins")
+KINDS = ("backends", "tasks", "cells", "suites", "plugins")
 Row = dict[str, Any]
 _NO_ANSWERS: Row = {
     "name": "", "status": "ready", "groups": [], "variants": [], "versions": {},
@@ -40,7 +40,7 @@ _BELOW = ("missing_variants", "deviations")  # sentences, printed below the tabl
 )
 @click.pass_obj
 def command(blocked: tuple[str, ...], kind: str | None, format_: str, source: str | None) -> int:
-    """List backends, tasks, cells or plugins. Nothing heavy is imported."""
+    """List backends, tasks, cells, suites or plugins. Nothing heavy is imported."""
     plugins = load_plugins(blocked)
     if source is not None:
         sys.stdout.write(source_of(plugins, source))
@@ -148,6 +148,20 @@ def _cells(plugins: Plugins) -> list[Row]:
     return rows
 
 
+def _suites(plugins: Plugins) -> list[Row]:
+    from harness.plan.expand import prepared
+    from harness.plan.file import read_plan
+    from harness.plan.request import count, smaller
+
+    rows: list[Row] = []
+    for name, suite in plugins.suites.items():
+        plan = prepared(read_plan(suite.path), plugins)
+        quick = "" if plan.quick is None else count(prepared(smaller(plan), plugins))
+        sizes = {"trials": count(plan), "quick": quick}
+        rows.append({"name": name, "asks": plan.asks, **sizes, "takes": plan.takes})
+    return rows
+
+
 def _plugins(plugins: Plugins) -> list[Row]:
     rows = []
     for plugin in plugins.loaded:
@@ -169,4 +183,10 @@ def _summary(kind: type) -> str:
     return (kind.__doc__ or "").strip().partition("\n")[0].replace("``", "").rstrip(":.")
 
 
-_ROWS = {"backends": _backends, "tasks": _tasks, "cells": _cells, "plugins": _plugins}
+_ROWS = {
+    "backends": _backends,
+    "tasks": _tasks,
+    "cells": _cells,
+    "suites": _suites,
+    "plugins": _plugins,
+}

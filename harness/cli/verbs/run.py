@@ -30,6 +30,8 @@ CONFIRM_ABOVE = 1000
 @click.command("run")
 @click.argument("plan", required=False, type=click.Path(dir_okay=False, path_type=Path))
 @axis_options
+@click.option("--suite", metavar="NAME", help="A plan by its name: harness list suites.")
+@click.option("--quick", is_flag=True, help="The smaller form of the suite or plan.")
 @click.option(
     "--set",
     "set_",
@@ -63,20 +65,22 @@ def command(
 ) -> int:
     """Train and measure recurrent networks: all combinations of comma lists, or of a PLAN.toml.
 
+    A suite is a plan that ships with the harness or a plugin.
+
     What the store has of them is not measured again. Results go to stdout and to the store,
     progress to stderr. With no option: an RNN and an LSTM on English text, with NumPy. One launch
     shows how a network behaves; to compare speeds, take 5 or more.
     """
     from harness.cli.signals import stopping_on_signals
-    from harness.plan.file import read_plan
-    from harness.plan.request import PlanRequest, merge
+    from harness.plan.file import planned
+    from harness.plan.request import PlanRequest
     from harness.plugins import load_plugins
     from harness.sweep.run import execute, resolve
 
-    request = PlanRequest(given_axes(options), task_settings(set_))
-    request = merge(read_plan(plan), request) if plan else request
-    chosen = {name: options[name] for name in OPTIONS}
     plugins, store = load_plugins(blocked), options["store"]
+    request = PlanRequest(given_axes(options), task_settings(set_))
+    request = planned(request, plan, options["suite"], plugins, quick=options["quick"])
+    chosen = {name: options[name] for name in OPTIONS}
     if options["dry_run"]:
         run = resolve(request, chosen, store=store, plugins=plugins, say=streams.note, dry_run=True)
         return _dry_run(run.work_plan, store, options["format_"])

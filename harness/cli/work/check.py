@@ -35,6 +35,7 @@ from harness.testing import (
     CheckResult,
     checks_for_backend,
     checks_for_cell,
+    checks_for_task,
     run_check,
 )
 from harness.testing.backend.devices import DEVICES
@@ -83,6 +84,28 @@ def check_backends(blocked: tuple[str, ...], options: Mapping[str, Any]) -> int:
         raise UsageError(listed(problems))
     for problem in problems:
         note(problem)
+    return NOT_OK if failed else OK
+
+
+def check_tasks(blocked: tuple[str, ...], options: Mapping[str, Any]) -> int:
+    """Check the tasks that the options name, and return the exit status.
+
+    Raises:
+        UsageError: there is no such task, or an option is about backends.
+    """
+    if any(options[name] for name in ("names", "cells", "variants", "grid")):
+        raise UsageError("--task checks tasks and no backend: leave the other options out")
+    plugins, console = load_plugins(blocked), stdout_console()
+    failed = 0
+    for task in [plugins.task(name) for name in _joined(options["tasks"])]:
+        results = []
+        for check in checks_for_task(task):
+            with redirect_stdout(sys.stderr):  # plugins may print
+                results.append(run_check(check))
+            if options["verbose"] or not results[-1].passed:
+                console.print(_line(task.name, results[-1]), soft_wrap=True)
+        console.print(_sum(task.name, results), soft_wrap=True)
+        failed += failures(results)
     return NOT_OK if failed else OK
 
 

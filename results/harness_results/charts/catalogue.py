@@ -11,6 +11,7 @@ from harness_results.charts.bands import has_bands
 from harness_results.charts.data import Rows
 from harness_results.charts.flow import draw_gradient_flow, gradient_flow
 from harness_results.charts.gradients import draw_horizon, draw_norm, horizon, norm
+from harness_results.charts.ladder import draw_ladder, ladder
 from harness_results.charts.learning import draw_loss, draw_loss_curves, loss, loss_curves
 from harness_results.charts.lengths import draw_lengths, lengths
 from harness_results.charts.proof import draw_memory, draw_parity, memory, parity
@@ -24,8 +25,10 @@ from harness_results.charts.speed import (
     throughput,
 )
 from harness_results.study.findings import HORIZON, UNNAMED
+from harness_results.study.seeds.ladder import FEWEST_SEEDS
 from harness_results.study.seeds.statistics import MOST_IN_RANGE
 from harness_results.study.tables.notes import KINDS
+from harness_results.study.tables.pivot import SOLVED
 from harness_results.study.verdicts.statistics import FEWEST
 
 
@@ -106,6 +109,18 @@ _ALL = (
         rows=lengths,
         draw=draw_lengths,
         key_over_seeds=f"{MEDIAN} · filled: all solved · shaded: up to the trained length",
+    ),
+    Chart(
+        name="ladder",
+        title="Ladder: solved at every length",
+        shows="Which tasks each network solves at every length at which it was judged: how many "
+        "of its seeds do. A column is a rung: a task with its options.",
+        measured="By the criterion of the task, on held-out data of each length after training. A "
+        f"rung is climbed if four of five seeds solve it, and there are {FEWEST_SEEDS} or more.",
+        key=f"solved / seeds · the darker, the more · {SOLVED} climbed",
+        needs="was judged at other lengths (--evaluate-at) on one of several tasks",
+        rows=ladder,
+        draw=draw_ladder,
     ),
     Chart(
         name="throughput",

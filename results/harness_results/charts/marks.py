@@ -210,7 +210,7 @@ def panels(
     layers: Sequence[alt.Chart],
     rows: Rows,
     *,
-    y: alt.Y,
+    y: alt.Y | None,
     columns: int | None = None,
     free: Sequence[str] = ("y",),
     shared: str = "scale",
@@ -220,7 +220,7 @@ def panels(
     Args:
         layers: of one panel.
         rows: the only dataset.
-        y: the vertical axis.
+        y: the vertical axis of numbers; None: it has names.
         columns: panels in a row; None chooses by their number.
         free: the axes whose scale each panel has for itself.
         shared: the column whose panels of equal value share the range of their vertical axis.
@@ -230,14 +230,15 @@ def panels(
     width, height = SIZES[side]
     height = min(height, LOW) if count > 2 * side else height
     data = alt.NamedData(name="rows")  # the values are added once, to the whole chart
-    panel = alt.layer(margins(rows, y), *layers, data=data).properties(width=width, height=height)
+    around = [] if y is None else [margins(rows, y)]
+    panel = alt.layer(*around, *layers, data=data).properties(width=width, height=height)
     header = alt.Header(title=None, labelAnchor="start", labelExpr=LINES)
     facet = alt.Facet("panel:N", header=header, sort=alt.EncodingSortField("order", op="min"))
     faceted = panel.facet(facet=facet, columns=side).properties(
         transform=[
             *_first("level", rows.levels),
             *_first("order", rows.most),
-            *_range(rows, shared),
+            *([] if y is None else _range(rows, shared)),
         ],
         bounds="flush",
         spacing={"row": ROW + LINE * heading_lines(rows), "column": COLUMN},

@@ -17,8 +17,8 @@ const AROUND = 31; // height above, between and below panels and legend
 // The panels that compare something: values at two positions on their axis, or more.
 function comparing(rows) {
   const positions = new Map();
-  for (const { engine, panel, step, lag, judged_at, length } of rows) {
-    const position = step ?? lag ?? judged_at ?? length;
+  for (const { engine, panel, rung, step, lag, judged_at, length } of rows) {
+    const position = rung ?? step ?? lag ?? judged_at ?? length;
     if (engine === null || position === null) continue;
     positions.set(panel, (positions.get(panel) ?? new Set()).add(position));
   }

@@ -11,7 +11,7 @@ from harness_results.page.settings import Letters
 from harness_results.study.study import Study, studies
 from harness_results.study.tables import notes
 from harness_results.study.tables.pivot import CellText, Pivot, Row, value_of
-from harness_results.study.tables.sections import of_task
+from harness_results.study.tables.sections import across, of_task
 from harness_results.study.verdicts.fastest import Contest, contests, winners
 from harness_results.text.grid import Grid
 
@@ -23,9 +23,9 @@ def tables(
     tasks: Sequence[Study] | None = None,
     of_tasks: Sequence[Sequence[Contest]] | None = None,
 ) -> list[dict[str, Any]]:
-    """Return all tables of a report, by task.
+    """Return all tables of a report: those of all tasks first, then by task.
 
-    A table has ``task``, ``title``, ``settings``, ``sets`` (letters with their settings),
+    A table has ``task`` (None: all), ``title``, ``settings``, ``sets`` (letters with settings),
     ``minor``, ``axes``, ``groups`` (of columns: ``length`` or None, and ``columns``), ``rows`` and
     ``notes``. A row has ``labels``, ``reference``, ``cells`` (a sequence for each group; each cell
     is a text, or a list of text, style and mark) and, in the first table of a task, ``values`` to
@@ -38,7 +38,10 @@ def tables(
     """
     tasks = studies(records) if tasks is None else tasks
     bold = winners(contests(tasks) if of_tasks is None else of_tasks)
-    return [table for study in tasks for table in _of_task(study, bold)]
+    common = [
+        _grid(grid) | {"task": None, "sets": [], "notes": [*grid.notes]} for grid in across(tasks)
+    ]
+    return [*common, *(table for study in tasks for table in _of_task(study, bold))]
 
 
 def reading(records: Sequence[Record]) -> str:

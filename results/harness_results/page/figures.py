@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from harness_results.charts.catalogue import Chart
     from harness_results.charts.data import Rows
 
-POSITIONS = ("step", "lag", "judged_at", "length")  # columns of the horizontal axis
+POSITIONS = ("rung", "step", "lag", "judged_at", "length")  # columns of the horizontal axis
 DIGITS = 6  # of a number in a chart: more than can be seen
 WORDS = ("name", "title", "shows", "measured")
 LEFT_OUT = frozenset({"datasets", "config"})

@@ -35,13 +35,15 @@ def _tables(tables: Sequence[Pivot | Grid]) -> Iterator[Pivot | Grid]:
             if cut and _has_more(tables[index + 1 :]):
                 cut.append(FURTHER)
             yield _pivot(table, cut)
-        elif whole:
+        elif whole or (isinstance(table, Grid) and table.across):
             yield _grid(table) if isinstance(table, Grid) else _pivot(table, _cut(table))
 
 
 def _has_more(tables: Sequence[Pivot | Grid]) -> bool:
     """Say whether the first of these tables is a further table of the task before it."""
-    return bool(tables) and (isinstance(tables[0], Grid) or tables[0].minor)
+    if not tables:
+        return False
+    return not tables[0].across if isinstance(tables[0], Grid) else tables[0].minor
 
 
 def _cut(table: Pivot) -> list[str]:

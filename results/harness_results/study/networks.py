@@ -151,6 +151,11 @@ def _default(record: Record, axis: str) -> str:
     return UNKNOWN
 
 
+def option_axis(name: str) -> str:
+    """Return the name of the axis of a task's option in ``Networks.axes``."""
+    return _name(_option(name)).replace("_", " ")
+
+
 def _option(name: str) -> str:
     """Return the label of a task's option; ``task.`` tells it from a field of the trial."""
     return f"task.{name}" if name in Trial.model_fields and name not in _KEYS else name

@@ -18,7 +18,7 @@ Key = tuple[str, str | None]  # of a network
 FEWEST_LENGTHS = 3
 COSTLESS = (  # settings that do not change the time of a step, so they may vary with the length
     "chrono", "steps", "evaluate_every", "seed", "data_seed", "evaluation_seed", "learning_rate",
-    "schedule_steps", "schedule_factor", "forget_bias",
+    "schedule_steps", "schedule_factor", "forget_bias", "evaluate_at",
 )  # fmt: skip
 
 

@@ -15,6 +15,7 @@ class Grid:
         columns: the names of the other columns.
         rows: the labels and the cells of each row.
         notes: lines below the table.
+        across: whether it is about several tasks.
     """
 
     title: str
@@ -22,3 +23,4 @@ class Grid:
     columns: tuple[str, ...]
     rows: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]
     notes: tuple[str, ...] = ()
+    across: bool = False

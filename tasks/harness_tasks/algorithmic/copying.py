@@ -11,7 +11,6 @@ from pydantic import Field
 from harness.contract import (
     Array,
     Batch,
-    Evaluation,
     Inputs,
     Loss,
     Score,
@@ -20,8 +19,6 @@ from harness.contract import (
     UsageError,
 )
 from harness_tasks.sequences import SequenceOptions, SequenceTask
-
-SOLVED_ACCURACY = 0.99
 
 
 class CopyOptions(SequenceOptions):
@@ -38,6 +35,7 @@ class CopyTask(SequenceTask):
     """
 
     options: CopyOptions
+    accuracy_in_words = "recall accuracy"
 
     @property
     def inputs(self) -> Inputs:
@@ -71,18 +69,6 @@ class CopyTask(SequenceTask):
         right = np.argmax(outputs[-K:], axis=-1) == batch.targets[-K:]
         exact = (float(np.count_nonzero(right.all(axis=0))), float(batch.size))
         return Score(float(np.count_nonzero(right)), float(right.size), {"exact_match": exact})
-
-    def solved(self, evaluation: Evaluation) -> bool:
-        """Return whether recall accuracy is at least 0.99."""
-        return evaluation.accuracy is not None and evaluation.accuracy >= SOLVED_ACCURACY
-
-    @property
-    def criterion(self) -> str:
-        """The criterion, in words."""
-        return (
-            f"recall accuracy of at least {SOLVED_ACCURACY:g} on validation data "
-            "(this project's criterion)"
-        )
 
     def facts(self) -> dict[str, Any]:
         """Return the name of the baseline, and the sizes that determine it."""

@@ -11,7 +11,6 @@ from pydantic import Field, model_validator
 from harness.contract import (
     Array,
     Batch,
-    Evaluation,
     Inputs,
     Loss,
     Score,
@@ -20,8 +19,6 @@ from harness.contract import (
     UsageError,
 )
 from harness_tasks.sequences import SequenceOptions, SequenceTask
-
-SOLVED_ACCURACY = 0.99
 
 
 class AssociativeRecallOptions(SequenceOptions):
@@ -71,6 +68,7 @@ class AssociativeRecall(SequenceTask):
         clip_norm=1.0,
     )
     options: AssociativeRecallOptions
+    accuracy_in_words = "accuracy at the queries"
 
     def __init__(self, options: TaskOptions, length: int) -> None:
         super().__init__(options, length)
@@ -138,18 +136,6 @@ class AssociativeRecall(SequenceTask):
         exact = float(np.count_nonzero((right | ~batch.mask).all(axis=0))), float(batch.size)
         hits, total = np.count_nonzero(right & batch.mask), np.count_nonzero(batch.mask)
         return Score(float(hits), float(total), {"exact_match": exact})
-
-    def solved(self, evaluation: Evaluation) -> bool:
-        """Return whether the accuracy at the queries is at least 0.99."""
-        return evaluation.accuracy is not None and evaluation.accuracy >= SOLVED_ACCURACY
-
-    @property
-    def criterion(self) -> str:
-        """The criterion, in words."""
-        return (
-            f"accuracy at the queries of at least {SOLVED_ACCURACY:g} on validation data "
-            "(this project's criterion)"
-        )
 
     def facts(self) -> dict[str, Any]:
         """Return the name of the baseline, and the sizes."""

@@ -10,7 +10,6 @@ from pydantic import Field
 from harness.contract import (
     Array,
     Batch,
-    Evaluation,
     Inputs,
     Loss,
     Score,
@@ -23,7 +22,6 @@ START, TRIGGER, DISTRACTORS, X = 0, 1, 2, 6  # tokens E, B, a..d, then X and Y
 TOKENS = 8
 WINDOWS = {2: (10, 50), 3: (10, 33, 66)}  # first positions, in hundredths of T
 WIDTH = 10  # of each window, in hundredths of T
-SOLVED_ACCURACY = 0.99
 
 
 class TemporalOrderOptions(SequenceOptions):
@@ -57,6 +55,7 @@ class TemporalOrder(SequenceTask):
         clip_norm=1.0,
     )
     options: TemporalOrderOptions
+    criterion_source = "Pascanu, Mikolov & Bengio 2013, there of 10,000 test sequences"
 
     @property
     def time_steps(self) -> int:
@@ -107,18 +106,6 @@ class TemporalOrder(SequenceTask):
         """Count sequences of the right class."""
         right = (np.argmax(outputs, axis=-1) == batch.targets) & batch.mask
         return Score(float(np.count_nonzero(right)), float(batch.size))
-
-    def solved(self, evaluation: Evaluation) -> bool:
-        """Return whether the accuracy is at least 0.99."""
-        return evaluation.accuracy is not None and evaluation.accuracy >= SOLVED_ACCURACY
-
-    @property
-    def criterion(self) -> str:
-        """The criterion, in words."""
-        return (
-            f"accuracy of at least {SOLVED_ACCURACY:g} on validation data "
-            "(Pascanu, Mikolov & Bengio 2013, there of 10,000 test sequences)"
-        )
 
     def facts(self) -> dict[str, Any]:
         """Return the name of the baseline, and how many symbols."""

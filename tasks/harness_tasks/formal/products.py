@@ -11,7 +11,6 @@ from pydantic import Field, field_validator
 from harness.contract import (
     Array,
     Batch,
-    Evaluation,
     Inputs,
     Loss,
     Score,
@@ -20,8 +19,6 @@ from harness.contract import (
 )
 from harness_tasks.formal.groups import multiplication_table, order, running_products
 from harness_tasks.sequences import SequenceOptions, SequenceTask
-
-SOLVED_ACCURACY = 0.99
 
 
 class ProductOptions(SequenceOptions):
@@ -43,6 +40,7 @@ class ProductTask(SequenceTask):
     """
 
     options: ProductOptions
+    accuracy_in_words = "accuracy at the last step"
 
     @property
     @abstractmethod
@@ -93,18 +91,6 @@ class ProductTask(SequenceTask):
         last = float(np.count_nonzero(right[-1]))
         extra = {"every_step": every} if self.options.targets == "every" else {}
         return Score(last, float(batch.size), extra)
-
-    def solved(self, evaluation: Evaluation) -> bool:
-        """Return whether the accuracy at the last step is at least 0.99."""
-        return evaluation.accuracy is not None and evaluation.accuracy >= SOLVED_ACCURACY
-
-    @property
-    def criterion(self) -> str:
-        """The criterion, in words."""
-        return (
-            f"accuracy at the last step of at least {SOLVED_ACCURACY:g} on validation data "
-            "(this project's criterion)"
-        )
 
     def facts(self) -> dict[str, Any]:
         """Return the name of the baseline, the group and its order."""

@@ -11,7 +11,7 @@ from statistics import median, median_low
 from typing import Any
 
 from harness.contract.records.columns import FIGURES
-from harness.contract.records.evaluated import Evaluated, evaluated
+from harness.contract.records.evaluated import Evaluated, at_lengths, evaluated
 from harness.contract.records.record import Figure, Record, finite
 from harness.contract.wording import counted
 from harness_results.study import findings
@@ -83,6 +83,8 @@ class SeedSummary(Record):
             low, high = proportion_interval(*self.solved)
             count, total = self.solved
             content |= {"solved": count, "of": total, "solved_low": low, "solved_high": high}
+        if self.trial.evaluate_at:
+            content["solved_at_every_length"] = solved_everywhere(self)[0]
         return {name: finite(value) for name, value in content.items()}
 
 
@@ -148,6 +150,17 @@ def solved_of(record: Record) -> tuple[int, int] | None:
     if all(each.figures.get("solved") is None for each in outcomes):
         return None
     return sum(_has_solved(each) for each in outcomes), len(outcomes)
+
+
+def solved_everywhere(record: Record) -> tuple[int, int]:
+    """Return how many seeds solve the task at every length, and of how many."""
+    outcomes = outcomes_of(record)
+    return sum(map(_is_solved_everywhere, outcomes)), len(outcomes)
+
+
+def _is_solved_everywhere(record: Record) -> bool:
+    judged = at_lengths(record)
+    return record.status == "ok" and bool(judged) and all(each.solved for each in judged)
 
 
 def steps_to_solve(record: Record) -> tuple[float | None, float]:

@@ -13,6 +13,7 @@ from harness_results.study.tables.best_of import best_of
 from harness_results.study.tables.brief import brief_notes
 from harness_results.study.tables.crossover import crossover_table
 from harness_results.study.tables.data_parallel import data_parallel_table
+from harness_results.study.tables.ladder import ladder_table
 from harness_results.study.tables.lengths import lengths_table
 from harness_results.study.tables.limits import limits
 from harness_results.study.tables.notes import reading
@@ -54,7 +55,7 @@ def report(records: Sequence[Record], *, per_seed: bool = False) -> Report:
     tasks = studies(records if per_seed else over_seeds(records))
     bold, digits = fastest(tasks), id_digits(records)
     tables = [table for study in tasks for table in of_task(study, bold, digits)]
-    return Report(tuple(tables), reading(records))
+    return Report((*tables, *across(tasks)), reading(records))
 
 
 def run_report(
@@ -74,7 +75,7 @@ def run_report(
         main, sentences = pivot(study, bold, digits), summary(study)
         notes = (*brief_notes(study, main), *(("", sentences) if sentences else ()))
         tables += [replace(main, notes=notes), *further_tables(study, further)]
-    return Report(tuple(tables), reading="")
+    return Report((*tables, *across(tasks)), reading="")
 
 
 def relative_report(records: Sequence[Record], base: str, *, per_seed: bool = False) -> Report:
@@ -112,6 +113,12 @@ def further_tables(study: Study, names: Collection[str]) -> list[Pivot | Grid]:
     makers = [tables_of for name, tables_of in FURTHER.items() if name in names]
     tables = [table for tables_of in makers for table in tables_of(study)]
     return [table for table in tables if table is not None]
+
+
+def across(tasks: Sequence[Study]) -> list[Grid]:
+    """Return the tables over all tasks, if the records have what they need."""
+    ladder = ladder_table(tasks)
+    return [] if ladder is None else [ladder]
 
 
 def id_digits(records: Sequence[Record]) -> int:
