@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from harness.contract import (
+    RULE_OPTIONS,
     Array,
     Available,
     Backend,
@@ -48,6 +49,7 @@ class JaxBackend(Backend):
     checkpoints = True
     embeddings = True
     data_parallel = True
+    rule_options = RULE_OPTIONS
     languages = ("jax",)
 
     def availability(self) -> Available | Missing:

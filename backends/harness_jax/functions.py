@@ -68,7 +68,7 @@ class Functions:
         loss, state, gradients = differentiate(progress.weights, arrays, state, key, shares)
         gradients, norm, clipped = clip(self._rule, gradients, self._shares)
         change, moments = self._direction.update(gradients, progress.moments, progress.weights)
-        weights = moved(progress.weights, change, rate, self._shares)
+        weights = moved(self._rule, progress.weights, change, rate, self._shares)
         return Progress(weights, moments, progress.updates + 1), state, Figures(loss, norm, clipped)
 
     def outputs(self, weights: Tree, inputs: Array, state: States) -> tuple[Array, States]:

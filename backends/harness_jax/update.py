@@ -20,10 +20,11 @@ def direction(rule: Optimizer) -> optax.GradientTransformation:
     if rule.name == "sgd":
         return optax.trace(rule.momentum) if rule.momentum else optax.identity()
     if rule.name == "rmsprop":
-        return _over_root(lambda s, g: rule.decay * s + (1 - rule.decay) * g * g, rule.epsilon)
+        return _over_root(lambda s, g: rule.decay * s + (1 - rule.decay) * g * g, rule)
     if rule.name == "adagrad":
-        return _over_root(lambda s, g: s + g * g, rule.epsilon)
-    return optax.scale_by_adam(rule.beta1, rule.beta2, rule.epsilon)
+        return _over_root(lambda s, g: s + g * g, rule)
+    outside, inside = (0.0, rule.epsilon) if rule.epsilon_in_root else (rule.epsilon, 0.0)
+    return optax.scale_by_adam(rule.beta1, rule.beta2, outside, inside)
 
 
 def clip(rule: Optimizer, gradients: Tree, shares: Tree | None = None) -> tuple[Tree, Array, Array]:
@@ -56,8 +57,12 @@ def _norm(gradients: Tree, largest: Array, shares: Tree | None) -> Array:
     return scale * jnp.sqrt(sum(jax.tree.leaves(squares)))
 
 
-def moved(weights: Tree, change: Tree, rate: Array, shares: Tree | None = None) -> Tree:
+def moved(
+    rule: Optimizer, weights: Tree, change: Tree, rate: Array, shares: Tree | None = None
+) -> Tree:
     """Return the weights after one update; a weight that replaces two moves by both updates."""
+    if rule.weight_decay:
+        weights = jax.tree.map(lambda p: p - rate * rule.weight_decay * p, weights)
     steps = _weighted(lambda c, share: _times(share, rate * c), change, shares)
     return jax.tree.map(lambda p, step: p - step, weights, steps)
 
@@ -75,15 +80,20 @@ def _times(share: Any, array: Array) -> Array:
 
 
 def _over_root(
-    accumulate: Callable[[Array, Array], Array], epsilon: float
+    accumulate: Callable[[Array, Array], Array], rule: Optimizer
 ) -> optax.GradientTransformation:
-    """Return g / (sqrt(s) + epsilon); optax's rules add epsilon inside the root."""
+    """Return g over the root of s; optax's own rules add epsilon inside the root alone."""
 
     def start(parameters: Tree) -> Tree:
-        return jax.tree.map(jnp.zeros_like, parameters)
+        return jax.tree.map(lambda p: jnp.full_like(p, rule.initial_square), parameters)
+
+    def root(square: Array) -> Array:
+        if rule.epsilon_in_root:
+            return jnp.sqrt(square + rule.epsilon)
+        return jnp.sqrt(square) + rule.epsilon
 
     def update(gradients: Tree, sums: Tree, _parameters: Tree = None) -> tuple[Tree, Tree]:
         sums = jax.tree.map(accumulate, sums, gradients)
-        return jax.tree.map(lambda g, s: g / (jnp.sqrt(s) + epsilon), gradients, sums), sums
+        return jax.tree.map(lambda g, s: g / root(s), gradients, sums), sums
 
     return optax.GradientTransformation(start, update)

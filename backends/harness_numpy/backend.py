@@ -9,6 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 import numpy as np
 
 from harness.contract import (
+    RULE_OPTIONS,
     Array,
     Available,
     Backend,
@@ -36,6 +37,7 @@ class NumpyBackend(Backend):
     name = "numpy"
     checkpoints = True
     embeddings = True
+    rule_options = RULE_OPTIONS
     languages = ("c", "numpy", "numba")
 
     def availability(self) -> Available | Missing:

@@ -221,7 +221,8 @@ class NativeNetwork(HoistedNetwork):
 
 def native_update(optimizer: Optimizer, parameters: Array) -> Update:
     """Return the kernel's Adam, or NumPy's other rules."""
-    kind = NativeAdam if optimizer.name == "adam" else Update
+    plain = optimizer.name == "adam" and not optimizer.options()
+    kind = NativeAdam if plain else Update
     return kind(optimizer, parameters)
 
 

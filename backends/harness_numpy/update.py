@@ -46,7 +46,7 @@ class Update:
     def __init__(self, optimizer: Optimizer, parameters: Array) -> None:
         self._optimizer = optimizer
         self._first = np.zeros_like(parameters)
-        self._second = np.zeros_like(parameters)
+        self._second = np.full_like(parameters, optimizer.initial_square)
         self._scratch = np.empty(min(BLOCK, parameters.size), parameters.dtype)
         self._rule = {
             "sgd": self._sgd,
@@ -57,9 +57,9 @@ class Update:
         self.steps = 0
 
     def reset(self) -> None:
-        """Start afresh: zero state, step 0."""
+        """Start afresh: the first state, step 0."""
         self._first.fill(0)
-        self._second.fill(0)
+        self._second.fill(self._optimizer.initial_square)
         self.steps = 0
 
     def snapshot(self) -> Snapshot:
@@ -83,6 +83,8 @@ class Update:
         rule = self._rule[self._optimizer.name]
         for block in _blocks(parameters.size):
             p, g = parameters[block], gradient[block]
+            if self._optimizer.weight_decay:
+                p *= 1 - rate * self._optimizer.weight_decay
             rule(p, g, self._first[block], self._second[block], self._scratch[: p.size], rate)
 
     def _sgd(self, p: Array, g: Array, v: Array, s: Array, scratch: Array, rate: float) -> None:
@@ -93,14 +95,12 @@ class Update:
 
     def _rmsprop(self, p: Array, g: Array, v: Array, s: Array, scratch: Array, rate: float) -> None:
         _average_squares(s, g, self._optimizer.decay, scratch)
-        np.sqrt(s, out=scratch)
-        self._divide(p, g, scratch, rate)
+        self._divide(p, g, s, scratch, rate)
 
     def _adagrad(self, p: Array, g: Array, v: Array, s: Array, scratch: Array, rate: float) -> None:
         np.multiply(g, g, out=scratch)
         s += scratch
-        np.sqrt(s, out=scratch)
-        self._divide(p, g, scratch, rate)
+        self._divide(p, g, s, scratch, rate)
 
     def _adam(self, p: Array, g: Array, m: Array, s: Array, scratch: Array, rate: float) -> None:
         beta1, beta2 = self._optimizer.beta1, self._optimizer.beta2
@@ -109,14 +109,20 @@ class Update:
         m += scratch
         _average_squares(s, g, beta2, scratch)
         np.multiply(s, 1 / (1 - beta2**self.steps), out=scratch)
-        np.sqrt(scratch, out=scratch)
-        self._divide(p, m, scratch, rate / (1 - beta1**self.steps))
+        self._divide(p, m, scratch, scratch, rate / (1 - beta1**self.steps))
 
-    def _divide(self, p: Array, numerator: Array, root: Array, rate: float) -> None:
-        root += self._optimizer.epsilon
-        np.divide(numerator, root, out=root)
-        root *= rate
-        p -= root
+    def _divide(
+        self, p: Array, numerator: Array, square: Array, scratch: Array, rate: float
+    ) -> None:
+        if self._optimizer.epsilon_in_root:
+            np.add(square, self._optimizer.epsilon, out=scratch)
+            np.sqrt(scratch, out=scratch)
+        else:
+            np.sqrt(square, out=scratch)
+            scratch += self._optimizer.epsilon
+        np.divide(numerator, scratch, out=scratch)
+        scratch *= rate
+        p -= scratch
 
 
 def _average_squares(s: Array, g: Array, decay: float, scratch: Array) -> None:

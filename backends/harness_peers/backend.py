@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from typing import ClassVar
 
 from harness.contract import (
+    RULE_OPTIONS,
     Available,
     Backend,
     Cell,
@@ -41,6 +42,7 @@ class Peer(Backend):
     """
 
     groups = ("peers",)
+    rule_options = RULE_OPTIONS  # those of torch or JAX: the harness updates their weights
     title: ClassVar[str]
     libraries: ClassVar[Mapping[str, str]]
     cells: ClassVar[Mapping[type[Cell], tuple[str, ...]]]

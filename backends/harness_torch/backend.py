@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from types import ModuleType
 
 from harness.contract import (
+    RULE_OPTIONS,
     Array,
     Available,
     Backend,
@@ -45,6 +46,7 @@ class TorchBackend(Backend):
     checkpoints = True
     embeddings = True
     data_parallel = True
+    rule_options = RULE_OPTIONS
     languages = ("torch",)
     own_layers = next(name for name, variant in VARIANTS.items() if variant.library_layers)
 

@@ -34,7 +34,11 @@ class Update:
     def reset(self) -> None:
         """Forget all moments and start counting afresh."""
         self._step = 0
-        groups = [{"params": self._once, "share": 1.0}, {"params": self._twice, "share": 2.0}]
+        # A sum of two parameters moves by both updates, but decays once.
+        groups = [
+            {"params": parameters, "share": share, "weight_decay": self._rule.weight_decay / share}
+            for parameters, share in ((self._once, 1.0), (self._twice, 2.0))
+        ]
         self._optimizer = _optimizer(self._rule, [group for group in groups if group["params"]])
 
     def snapshot(self) -> Snapshot:
@@ -74,18 +78,62 @@ class Update:
 
 
 def _optimizer(rule: Optimizer, parameters: list[dict[str, Any]]) -> torch.optim.Optimizer:
-    rate = rule.learning_rate
+    rate, epsilon, betas = rule.learning_rate, rule.epsilon, (rule.beta1, rule.beta2)
     if rule.name == "sgd":
         return torch.optim.SGD(parameters, rate, momentum=rule.momentum, fused=True)
+    if rule.epsilon_in_root:
+        return InRoot(rule, parameters)
     if rule.name == "rmsprop":
-        return torch.optim.RMSprop(
-            parameters, rate, alpha=rule.decay, eps=rule.epsilon, foreach=True
-        )
+        rmsprop = torch.optim.RMSprop(parameters, rate, rule.decay, epsilon, foreach=True)
+        if rule.initial_square:
+            for parameter in _parameters(rmsprop):
+                square = torch.full_like(parameter, rule.initial_square)
+                rmsprop.state[parameter] = {"step": torch.zeros(()), "square_avg": square}
+        return rmsprop
     if rule.name == "adagrad":
-        return torch.optim.Adagrad(parameters, rate, eps=rule.epsilon, fused=True)
-    return torch.optim.Adam(
-        parameters, rate, betas=(rule.beta1, rule.beta2), eps=rule.epsilon, fused=True
-    )
+        return torch.optim.Adagrad(parameters, rate, eps=epsilon, fused=True)
+    return torch.optim.AdamW(parameters, rate, betas, epsilon, fused=True)
+
+
+def _parameters(optimizer: torch.optim.Optimizer) -> list[Tensor]:
+    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
+
+
+class InRoot(torch.optim.Optimizer):
+    """rmsprop, adagrad and adam with epsilon inside the root, which torch.optim lacks."""
+
+    def __init__(self, rule: Optimizer, parameters: list[dict[str, Any]]) -> None:
+        super().__init__(parameters, {"lr": rule.learning_rate})
+        self._rule = rule
+        for parameter in _parameters(self):
+            self.state[parameter] = {
+                "step": torch.zeros(()),
+                "mean": torch.zeros_like(parameter),
+                "square": torch.full_like(parameter, rule.initial_square),
+            }
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:
+        """Do one update."""
+        rule = self._rule
+        old, new = {"rmsprop": (rule.decay, 1 - rule.decay), "adagrad": (1.0, 1.0)}.get(
+            rule.name, (rule.beta2, 1 - rule.beta2)
+        )
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                if (gradient := parameter.grad) is None:
+                    continue
+                state = self.state[parameter]
+                state["step"] += 1
+                count, rate = int(state["step"]), group["lr"]
+                mean, square = gradient, state["square"].mul_(old)
+                square.addcmul_(gradient, gradient, value=new)
+                if rule.name == "adam":
+                    mean = state["mean"].lerp_(gradient, 1 - rule.beta1)
+                    rate /= 1 - rule.beta1**count
+                    square = square / (1 - rule.beta2**count)
+                    parameter.mul_(1 - group["lr"] * group["weight_decay"])
+                parameter.addcdiv_(mean, (square + rule.epsilon).sqrt_(), value=-rate)
 
 
 def _norm(gradients: list[Tensor]) -> Tensor:

@@ -34,7 +34,7 @@ from harness.contract.errors import (
 from harness.contract.hooks import Suite, hookimpl
 from harness.contract.matrix import Matrix
 from harness.contract.model import Array, Inputs, Loss, Model, Parameters, State
-from harness.contract.optimizer import Optimizer
+from harness.contract.optimizer import RULE_OPTIONS, Optimizer
 from harness.contract.records.columns import COLUMNS
 from harness.contract.records.record import Record
 from harness.contract.task import Evaluation, Score, Task, TaskDefaults, TaskOptions, expanded_path
@@ -43,6 +43,7 @@ from harness.contract.vocabulary import Vocabulary
 
 __all__ = [
     "COLUMNS",
+    "RULE_OPTIONS",
     "Array",
     "ArrayDtype",
     "Available",

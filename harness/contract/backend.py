@@ -249,6 +249,8 @@ class Backend(ABC):
         checkpoints: whether its trainers support ``Execution.checkpoint``.
         embeddings: whether its trainers support ``Model.embedding`` and ``Model.tied_readout``.
         data_parallel: whether its trainers support ``Execution.devices``.
+        rule_options: which of ``optimizer.RULE_OPTIONS`` its trainers honour; a trial that sets
+            another is ``unsupported``.
         own_layers: the variant that runs the framework's own layers.
         languages: names of what ``source`` writes, such as ``c``.
     """
@@ -258,6 +260,7 @@ class Backend(ABC):
     checkpoints: ClassVar[bool] = False
     embeddings: ClassVar[bool] = False
     data_parallel: ClassVar[bool] = False
+    rule_options: ClassVar[tuple[str, ...]] = ()
     own_layers: ClassVar[str | None] = None
     languages: ClassVar[tuple[str, ...]] = ()
 

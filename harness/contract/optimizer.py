@@ -8,11 +8,13 @@ from typing import Literal
 
 OptimizerName = Literal["sgd", "rmsprop", "adagrad", "adam"]
 ScheduleName = Literal["constant", "exponential", "cosine"]
+# Settings that came after the first engines: one that does not declare them would ignore them.
+RULE_OPTIONS = ("weight_decay", "epsilon_in_root", "initial_square")
 
 
 @dataclass(frozen=True)
 class Optimizer:
-    """An update rule as in ``torch.optim`` (epsilon is added *after* the square root).
+    """An update rule as in ``torch.optim``.
 
     With g the gradient after clipping and eta the learning rate of the step::
 
@@ -23,14 +25,19 @@ class Optimizer:
                  s <- beta2 * s + (1 - beta2) * g^2       m^ = m / (1 - beta1^n)
                                                           s^ = s / (1 - beta2^n)
 
-    where n counts updates from 1. The gradient of the *mean* loss is clipped before the rule:
+    where n counts updates from 1. With ``weight_decay``, adam is AdamW: p <- p - eta * weight_decay
+    * p comes before the rule. The root is sqrt(s + epsilon), as in TensorFlow and many older
+    programs, if ``epsilon_in_root`` is set. s starts at ``initial_square``, which belongs to
+    rmsprop (1 in TensorFlow 1). The gradient of the *mean* loss is clipped before the rule:
     ``clip_norm`` c scales every gradient by ``c / norm`` if the global L2 norm exceeds c (no
     epsilon); ``clip_value`` limits each element to [-clip_value, clip_value]. At most one of the
     two is set.
 
+    The learning rate rises linearly over the first ``warmup_steps`` updates, the last of which has
+    the full rate. ``schedule_start`` is the number of updates before the schedule's first.
     ``schedule_steps`` is the period of one decay (``exponential``), or the number of steps from the
     full rate to 0 (``cosine``). ``schedule_factor`` is the factor per period (``exponential``).
-    ``decay`` belongs to rmsprop; ``beta1`` and ``beta2`` to adam.
+    ``decay`` belongs to rmsprop; ``beta1`` and ``beta2`` and ``weight_decay`` to adam.
     """
 
     name: OptimizerName = "adam"
@@ -43,18 +50,32 @@ class Optimizer:
     beta1: float = 0.9
     beta2: float = 0.999
     epsilon: float = 1e-8
+    epsilon_in_root: bool = False
+    initial_square: float = 0.0
+    weight_decay: float = 0.0
+    warmup_steps: int = 0
+    schedule_start: int = 0
     clip_norm: float | None = None
     clip_value: float | None = None
 
     def learning_rate_at(self, step: int) -> float:
         """Return eta of update ``step``, counted from 0.
 
-        ``exponential``: learning_rate * schedule_factor ** floor(step / schedule_steps);
-        ``cosine``: learning_rate * (1 + cos(pi * min(step / schedule_steps, 1))) / 2.
+        With n = max(0, step - schedule_start), the learning rate is multiplied by
+
+        ``exponential``: schedule_factor ** floor(n / schedule_steps);
+        ``cosine``: (1 + cos(pi * min(n / schedule_steps, 1))) / 2;
+        ``warmup_steps``: min((step + 1) / warmup_steps, 1), beside either.
         """
+        rate = self.learning_rate
+        scheduled = max(0, step - self.schedule_start)
         if self.schedule == "exponential":
-            return float(self.learning_rate * self.schedule_factor ** (step // self.schedule_steps))
+            rate = float(rate * self.schedule_factor ** (scheduled // self.schedule_steps))
         if self.schedule == "cosine":
-            fraction = min(step / self.schedule_steps, 1.0)
-            return self.learning_rate * (1 + math.cos(math.pi * fraction)) / 2
-        return self.learning_rate
+            fraction = min(scheduled / self.schedule_steps, 1.0)
+            rate = rate * (1 + math.cos(math.pi * fraction)) / 2
+        return rate * (step + 1) / self.warmup_steps if step < self.warmup_steps else rate
+
+    def options(self) -> tuple[str, ...]:
+        """Return which of ``RULE_OPTIONS`` are set: an engine must declare them."""
+        return tuple(name for name in RULE_OPTIONS if getattr(self, name))

@@ -26,7 +26,7 @@ from harness.contract.wording import NAME_PATTERN
 
 Name = Annotated[str, Field(pattern=f"^{NAME_PATTERN.pattern}$")]
 Rate = Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)]
-_DECAY = 0.99
+_DECAY, _BETA1, _BETA2 = 0.99, 0.9, 0.999
 LEAST_BETWEEN_EVALUATIONS = 150  # steps
 OptionValue = str | int | float | bool | None
 GATE_OPTIONS = ("forget_bias", "chrono")  # None for cells without a memory gate
@@ -74,6 +74,15 @@ class Trial(BaseModel):
     schedule_factor: float = Field(default=1.0, gt=0, le=1)
     momentum: float = Field(default=0.0, ge=0, lt=1)
     decay: float = Field(default=_DECAY, ge=0, lt=1)
+    beta1: Annotated[float, OMITTED_AT_DEFAULT] = Field(default=_BETA1, ge=0, lt=1)
+    beta2: Annotated[float, OMITTED_AT_DEFAULT] = Field(default=_BETA2, ge=0, lt=1)
+    # None: 1e-10 for adagrad, else 1e-8.
+    epsilon: Annotated[float | None, OMITTED_AT_DEFAULT] = Field(default=None, gt=0, le=1)
+    epsilon_in_root: Annotated[bool, OMITTED_AT_DEFAULT] = False
+    initial_square: Annotated[float, OMITTED_AT_DEFAULT] = Field(default=0.0, ge=0, le=1e6)
+    weight_decay: Annotated[float, OMITTED_AT_DEFAULT] = Field(default=0.0, ge=0, lt=1)
+    warmup_steps: Annotated[int, OMITTED_AT_DEFAULT] = Field(default=0, ge=0)
+    schedule_start: Annotated[int, OMITTED_AT_DEFAULT] = Field(default=0, ge=0)
     clip_norm: Rate | None = None
     clip_value: Rate | None = None
 
@@ -144,13 +153,20 @@ class Trial(BaseModel):
 
     @model_validator(mode="after")
     def _nothing_is_silently_unused(self) -> Trial:
-        sgd, rmsprop = self.optimizer == "sgd", self.optimizer == "rmsprop"
+        sgd, rmsprop, adam = (self.optimizer == name for name in ("sgd", "rmsprop", "adam"))
         exponential, scheduled = self.schedule == "exponential", self.schedule != "constant"
         needs = (
             ("momentum", self.momentum != 0, "optimizer sgd", sgd),
             ("decay", self.decay != _DECAY, "optimizer rmsprop", rmsprop),
+            ("initial_square", self.initial_square != 0, "optimizer rmsprop", rmsprop),
+            ("beta1", self.beta1 != _BETA1, "optimizer adam", adam),
+            ("beta2", self.beta2 != _BETA2, "optimizer adam", adam),
+            ("epsilon", self.epsilon is not None, "another optimizer than sgd", not sgd),
+            ("epsilon_in_root", self.epsilon_in_root, "another optimizer than sgd", not sgd),
+            ("weight_decay", self.weight_decay != 0, "optimizer adam", adam),
             ("schedule_factor", self.schedule_factor != 1, "schedule exponential", exponential),
             ("schedule_steps", self.schedule_steps != 1, "a schedule", scheduled),
+            ("schedule_start", self.schedule_start != 0, "a schedule", scheduled),
         )
         for name, is_set, need, is_met in needs:
             if is_set and not is_met:
@@ -215,7 +231,14 @@ class Trial(BaseModel):
             schedule_factor=self.schedule_factor,
             momentum=self.momentum,
             decay=self.decay,
-            epsilon=1e-10 if self.optimizer == "adagrad" else 1e-8,
+            beta1=self.beta1,
+            beta2=self.beta2,
+            epsilon=self.epsilon or (1e-10 if self.optimizer == "adagrad" else 1e-8),
+            epsilon_in_root=self.epsilon_in_root,
+            initial_square=self.initial_square,
+            weight_decay=self.weight_decay,
+            warmup_steps=self.warmup_steps,
+            schedule_start=self.schedule_start,
             clip_norm=self.clip_norm,
             clip_value=self.clip_value,
         )

@@ -221,6 +221,10 @@ def check_backend(backend: Backend, trial: Trial, plugins: Plugins) -> None:
         raise UnsupportedError(f"{name} has no checkpointed BPTT: leave --checkpoint out")
     if trial.embedding is not None and not backend.embeddings:
         raise UnsupportedError(f"{name} trains no embeddings: give --embedding none")
+    rule = trial.update_rule()
+    if ignored := set(rule.options()) - set(backend.rule_options):
+        options = " and ".join(f"--{option.replace('_', '-')}" for option in sorted(ignored))
+        raise UnsupportedError(f"{name} would ignore it: leave {options} out")
     if trial.devices > 1:
         _check_devices(backend, trial, devices)
 

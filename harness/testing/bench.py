@@ -187,6 +187,7 @@ class Bench:
             schedule_steps=rule.schedule_steps,
             schedule_factor=rule.schedule_factor,
             momentum=rule.momentum,
+            weight_decay=rule.weight_decay,
             clip_norm=rule.clip_norm,
             clip_value=rule.clip_value,
             dtype=dtype,

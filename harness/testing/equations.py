@@ -77,7 +77,10 @@ class Updates:
             name: np.array(value, dtype=np.float64) for name, value in parameters.items()
         }
         self._first = {name: np.zeros_like(value) for name, value in self.parameters.items()}
-        self._second = {name: np.zeros_like(value) for name, value in self.parameters.items()}
+        self._second = {
+            name: np.full_like(value, optimizer.initial_square)
+            for name, value in self.parameters.items()
+        }
         self._count = 0
 
     def step(self, gradients: Parameters) -> tuple[float, bool]:
@@ -105,16 +108,25 @@ class Updates:
             return first[name]
         if rule.name == "rmsprop":
             second[name] = rule.decay * second[name] + (1 - rule.decay) * g**2
-            return g / (np.sqrt(second[name]) + rule.epsilon)
+            return g / self._root(second[name])
         if rule.name == "adagrad":
             second[name] = second[name] + g**2
-            return g / (np.sqrt(second[name]) + rule.epsilon)
+            return g / self._root(second[name])
         first[name] = rule.beta1 * first[name] + (1 - rule.beta1) * g
         second[name] = rule.beta2 * second[name] + (1 - rule.beta2) * g**2
         unbiased = second[name] / (1 - rule.beta2**self._count)
         unbiased_first = first[name] / (1 - rule.beta1**self._count)
-        direction: Array = unbiased_first / (np.sqrt(unbiased) + rule.epsilon)
-        return direction
+        direction: Array = unbiased_first / self._root(unbiased)
+        return direction + rule.weight_decay * self.parameters[name]
+
+    def _root(self, square: Array) -> Array:
+        epsilon = self.optimizer.epsilon
+        root: Array = (
+            np.sqrt(square + epsilon)
+            if self.optimizer.epsilon_in_root
+            else np.sqrt(square) + epsilon
+        )
+        return root
 
 
 def _encoded(model: Model, parameters: Parameters, batch: Batch) -> Array:

@@ -22,12 +22,15 @@ CHANGES = {
     "clip_norm": "0.125", "clip_value": "0.25", "evaluate_every": "2",
     "seed": "3", "data_seed": "4", "evaluation_seed": "5", "dtype": "float64", "threads": "2",
     "backend": "faulty:good", "task": "echo", "cell": "gru", "length": "4", "device": "cpu",
+    "beta1": "0.5", "beta2": "0.5", "epsilon": "0.5", "epsilon_in_root": "True",
+    "initial_square": "1", "weight_decay": "0.5", "warmup_steps": "4", "schedule_start": "4",
     "checkpoint": "2", "devices": "2", "evaluate_at": "6", "embedding": "5", "tied_readout": "True",
 }  # fmt: skip
 
 NEEDS = {
     "momentum": ("--optimizer", "sgd"), "decay": ("--optimizer", "rmsprop"),
     "dropout": ("--layers", "2"), "tied_readout": ("--embedding", "5"),
+    "initial_square": ("--optimizer", "rmsprop"), "schedule_start": ("--schedule", "cosine"),
     "schedule_steps": ("--schedule", "cosine"), "schedule_factor": ("--schedule", "exponential"),
 }  # fmt: skip
 

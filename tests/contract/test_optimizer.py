@@ -1,5 +1,7 @@
 """Update rules, clipping and schedules: NumPy against ``torch.optim``, and edge cases."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -17,6 +19,16 @@ RULES = {
     "rmsprop": (Optimizer("rmsprop", 0.01, decay=0.95), "RMSprop", {"alpha": 0.95, "eps": 1e-8}),
     "adagrad": (Optimizer("adagrad", 0.1, epsilon=1e-10), "Adagrad", {"eps": 1e-10}),
     "adam": (Optimizer("adam", 0.01), "Adam", {"eps": 1e-8}),
+    "betas": (
+        Optimizer("adam", 0.01, beta1=0.8, beta2=0.95, epsilon=1e-3),
+        "Adam",
+        {"betas": (0.8, 0.95), "eps": 1e-3},
+    ),
+    "adamw": (
+        Optimizer("adam", 0.01, weight_decay=0.1),
+        "AdamW",
+        {"weight_decay": 0.1, "eps": 1e-8},
+    ),
 }
 gradients = arrays(np.float64, st.integers(1, 20), elements=st.floats(-1e3, 1e3))
 
@@ -38,6 +50,46 @@ def test_update_rules_equal_torch_optim(rule):
         theirs.step()
         ours.apply(found, gradient)
     np.testing.assert_allclose(found, expected.detach().numpy(), rtol=0, atol=TOLERANCE)
+
+
+@pytest.mark.parametrize(
+    ("ours", "name", "settings_"),
+    [
+        (
+            Optimizer("rmsprop", 0.01, decay=0.9, epsilon=1e-3, initial_square=0.5),
+            "rmsprop",
+            {"decay": 0.9, "eps": 1e-3, "initial_scale": 0.5, "eps_in_sqrt": True},
+        ),
+        (
+            Optimizer("adagrad", 0.1, epsilon=1e-3),
+            "adagrad",
+            {"eps": 1e-3, "initial_accumulator_value": 0.0},
+        ),
+        (Optimizer("adam", 0.01, epsilon=1e-3), "adam", {"eps": 0.0, "eps_root": 1e-3}),
+    ],
+    ids=["rmsprop", "adagrad", "adam"],
+)
+def test_epsilon_in_the_root_equals_optax(ours, name, settings_):
+    jax, optax = pytest.importorskip("jax"), pytest.importorskip("optax")
+    rng = np.random.default_rng(0)
+    found = rng.normal(size=50)
+    update = Update(replace(ours, epsilon_in_root=True), found)
+    with jax.enable_x64():
+        expected = jax.numpy.asarray(found)
+        theirs = getattr(optax, name)(ours.learning_rate, **settings_)
+        state = theirs.init(expected)
+        for _ in range(6):
+            gradient = rng.normal(size=found.size) * 0.1
+            change, state = theirs.update(jax.numpy.asarray(gradient), state, expected)
+            expected = optax.apply_updates(expected, change)
+            update.apply(found, gradient)
+        np.testing.assert_allclose(found, np.asarray(expected), rtol=0, atol=TOLERANCE)
+
+
+def test_a_schedule_begins_where_it_is_told():
+    rule = Optimizer(schedule="exponential", schedule_factor=0.5, schedule_start=10)
+    rates = [rule.learning_rate_at(step) for step in range(13)]
+    assert rates == [1e-3] * 11 + [5e-4, 2.5e-4]
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -74,8 +126,13 @@ def test_updates_stay_in_float32_and_start_afresh_after_reset(rule):
             "CosineAnnealingLR",
             {"T_max": 12},
         ),
+        (
+            Optimizer(learning_rate=0.3, warmup_steps=5),
+            "LinearLR",
+            {"start_factor": 1 / 5, "total_iters": 4},
+        ),
     ],
-    ids=["constant", "exponential", "steps", "cosine"],
+    ids=["constant", "exponential", "steps", "cosine", "warm-up"],
 )
 def test_schedules_equal_torch_lr_scheduler(ours, scheduler, settings_):
     torch = pytest.importorskip("torch")

@@ -47,6 +47,9 @@ class CompiledUpdate(Update):
 
     def _adam(self, p: Array, g: Array, m: Array, s: Array, scratch: Array, rate: float) -> None:
         rule, n = self._optimizer, self.steps
+        if rule.epsilon_in_root:
+            super()._adam(p, g, m, s, scratch, rate)
+            return
         by_m, by_s = rate / (1 - rule.beta1**n), 1 / (1 - rule.beta2**n)
         adam(p, g, m, s, rule.beta1, rule.beta2, by_m, by_s, rule.epsilon)
 

@@ -1,25 +1,41 @@
-"""Torch's norm of all gradients, against NumPy's."""
+"""Update rules on torch against those of NumPy, which are held against torch.optim and optax."""
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-torch = pytest.importorskip(
-    "torch", reason="torch is not installed: pip install 'rnn-harness[torch]'"
-)
+torch = pytest.importorskip("torch")
 
-from harness_torch.update import SMALL, _norm  # noqa: E402
+from harness.contract import Optimizer  # noqa: E402
+from harness_numpy.update import Update as NumpyUpdate  # noqa: E402
+from harness_torch.update import Update  # noqa: E402
 
-REST = 21  # numbers of the other gradient, which is no one block of memory
+RULES = {
+    "adam with weight decay": Optimizer("adam", 0.1, weight_decay=0.3),
+    "rmsprop from a mean square": Optimizer("rmsprop", 0.1, initial_square=0.5),
+    **{
+        f"{name}, epsilon in the root": Optimizer(name, 0.1, epsilon=1e-3, epsilon_in_root=True)
+        for name in ("rmsprop", "adagrad", "adam")
+    },
+}
+RULES["both"] = replace(RULES["adam with weight decay"], epsilon_in_root=True)
 
 
-@pytest.mark.parametrize("size", [1, SMALL - 1 - REST, SMALL - REST, SMALL])
-@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.float64, 1e-13)])
-def test_the_norm_is_that_of_all_gradients_in_one(size, dtype, tolerance):
-    """Copied into one vector or not. Tolerances: some hundred roundings of the dtype."""
-    random = torch.Generator().manual_seed(0)
-    gradients = [torch.randn(shape, dtype=dtype, generator=random) for shape in ((size,), (7, 3))]
-    gradients[1] = gradients[1].T
-    assert gradients[1].numel() == REST
-    everything = np.concatenate([gradient.numpy().ravel() for gradient in gradients])
-    expected = np.linalg.norm(everything.astype(np.float64))
-    assert float(_norm(gradients)) == pytest.approx(expected, rel=tolerance)
+@pytest.mark.parametrize("rule", RULES)
+def test_a_sum_of_two_parameters_moves_as_both_do(rule):
+    rng, rule = np.random.default_rng(0), RULES[rule]
+    once, first, second = rng.normal(size=(3, 5))
+    weights = [torch.tensor(once, requires_grad=True), torch.tensor(first + second)]
+    weights[1].requires_grad_()
+    update = Update(rule, weights[:1], weights[1:])
+    parts = [(once, NumpyUpdate(rule, once)), *((p, NumpyUpdate(rule, p)) for p in (first, second))]
+    for _ in range(4):
+        gradients = rng.normal(size=(2, 5))
+        for weight, gradient in zip(weights, gradients, strict=True):
+            weight.grad = torch.tensor(gradient)
+        update.apply()
+        for (part, numpy_update), which in zip(parts, (0, 1, 1), strict=True):
+            numpy_update.apply(part, gradients[which].copy())
+    np.testing.assert_allclose(weights[0].detach().numpy(), once, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(weights[1].detach().numpy(), first + second, rtol=0, atol=1e-12)

@@ -16,6 +16,7 @@ import numpy as np
 from deferring import DEFERRING, HONEST
 
 from harness.contract import (
+    RULE_OPTIONS,
     Batch,
     Evaluation,
     Execution,
@@ -197,6 +198,7 @@ class Faulty(NumpyBackend):
     name = "faulty"
     checkpoints = True
     data_parallel = True
+    rule_options = RULE_OPTIONS
 
     def variants(self, cell):
         return (
