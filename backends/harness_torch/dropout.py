@@ -33,7 +33,8 @@ class Draws:
     def of_states(cls, states: Sequence[Tensor], device: torch.device) -> Draws:
         """Return the moment at which the generators had these states."""
         draws = cls(device)
-        draws._cpu, draws._gpu = (*states, None)[:2]
+        draws._cpu, *others = states
+        draws._gpu = others[0] if others else None
         return draws
 
 

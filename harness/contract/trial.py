@@ -108,6 +108,8 @@ class Trial(BaseModel):
     ] = "off"
     # Steps between evaluations; 0: only at the start and the end.
     evaluate_every: int = Field(default=0, ge=0)
+    # Training ends when this many evaluations have not improved; None: after the last step.
+    patience: Annotated[int | None, OMITTED_AT_DEFAULT] = Field(default=None, ge=1)
     # Further lengths at which the trained network is judged.
     evaluate_at: Annotated[OtherLengths, OMITTED_AT_DEFAULT] = ()
     # Each batch is split evenly over them.
@@ -167,6 +169,7 @@ class Trial(BaseModel):
             ("schedule_factor", self.schedule_factor != 1, "schedule exponential", exponential),
             ("schedule_steps", self.schedule_steps != 1, "a schedule", scheduled),
             ("schedule_start", self.schedule_start != 0, "a schedule", scheduled),
+            ("patience", self.patience is not None, "evaluate_every", self.evaluate_every > 0),
         )
         for name, is_set, need, is_met in needs:
             if is_set and not is_met:

@@ -14,6 +14,7 @@ from harness.execute.slots import ALONE, Slots, needs_gpu
 from harness.measure import ISOLATIONS, REFERENCE_BACKEND
 from harness.measure.checkpoint import checkpoint_file
 from harness.measure.runner import Settings
+from harness.measure.snapshots.file import snapshot_file, snapshots_of_family
 from harness.plugins import Plugins
 
 BESIDE = "measured while others ran (--jobs {}): its speed does not compare with one measured alone"
@@ -63,6 +64,9 @@ class LocalSettings:
         pythons: name -> the interpreters that trials name.
         retries: how often a failed launch is tried again at once.
         cluster: the kind of cluster that runs the launches; None: this machine runs them.
+        snapshot_seconds: between two snapshots of training; 0: none are kept.
+        fingerprints: trial_id -> digest of what it is measured with, written into snapshots.
+        begins_anew: whether launches begin anew, whatever snapshots there are.
     """
 
     timeout_seconds: float | None = None
@@ -89,6 +93,9 @@ class LocalSettings:
     cluster: str | None = field(
         default=None, metadata=_stored_as(cluster=lambda cluster: cluster or "")
     )
+    snapshot_seconds: float = 0.0
+    fingerprints: Mapping[str, str] = field(default_factory=dict)
+    begins_anew: bool = False
 
     def of_worker(self, trial: Trial, plugins: Plugins | None = None) -> Settings:
         """Return the settings of the worker that measures ``trial``.
@@ -112,7 +119,22 @@ class LocalSettings:
             isolation=self.isolation,
             # Copies, because the caller may add to them.
             calibrations={name: dict(content) for name, content in calibrations.items()},
+            **self._snapshots(trial),
         )
+
+    def _snapshots(self, trial: Trial) -> dict[str, Any]:
+        """Return the settings of the worker that concern snapshots; {}: it keeps none."""
+        other = self.pythons.get(trial.python or "")
+        understood = other is None or "snapshot" in other.settings
+        if self.checkpoints is None or not self.snapshot_seconds or not understood:
+            return {}
+        earlier = () if self.begins_anew else snapshots_of_family(self.checkpoints, trial)
+        return {
+            "snapshot": str(snapshot_file(self.checkpoints, trial)),
+            "snapshot_seconds": self.snapshot_seconds,
+            "earlier_snapshots": tuple(map(str, earlier)),
+            "fingerprint": self.fingerprints.get(trial.trial_id, ""),
+        }
 
     def facts(self) -> dict[str, str]:
         """Return the settings that change a record, by their stored names, unless at defaults."""

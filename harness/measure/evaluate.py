@@ -66,6 +66,12 @@ class Evaluator:
     baseline: float | None = None
     sampled_batches: int | None = None
 
+    @property
+    def batches_before_end(self) -> int:
+        """How many batches of each kind of data an evaluation before the end reads."""
+        most = max(len(self.validation), len(self.sample))
+        return min(self.sampled_batches or most, most)
+
     def evaluate(self, trainer: Trainer, step: int, *, full: bool = False) -> list[Evaluation]:
         """Return the figures after ``step`` updates. The trainer's carried state is restored.
 
@@ -73,8 +79,7 @@ class Evaluator:
         the sample is all. Before the first update the trainer has seen no data, so the training
         data are not run; nor are they without a sample.
         """
-        most = max(len(self.validation), len(self.sample))
-        sampled = min(self.sampled_batches or most, most)
+        most, sampled = max(len(self.validation), len(self.sample)), self.batches_before_end
         ends = sorted({sampled, most}) if full else [sampled]
         state = trainer.state()
         try:

@@ -14,8 +14,8 @@ from harness.contract.records.record import Figure, finite
 class Phase:
     """The trial enters a phase.
 
-    The phases are load, prepare, build, parity, flow, evaluate, compile, first_step, sample, train,
-    audit, limits and finish.
+    The phases are load, prepare, build, parity, flow, restore, evaluate, compile, first_step,
+    sample, train, snapshot, audit, limits and finish.
     """
 
     name: str

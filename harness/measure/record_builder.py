@@ -43,6 +43,7 @@ class RecordBuilder:
     norms: Series = field(default_factory=list)
     clipped: list[bool] = field(default_factory=list)
     evaluations: list[Evaluated] = field(default_factory=list)
+    texts: list[Sampled] = field(default_factory=list)
 
     def add(self, event: Event) -> None:
         """Add the content of an event."""
@@ -54,7 +55,8 @@ class RecordBuilder:
         elif isinstance(event, Evaluated):
             self.evaluations.append(event)
         elif isinstance(event, Sampled):
-            self.details.setdefault("samples_over_training", []).append(asdict(event))
+            self.texts.append(event)
+            self.details["samples_over_training"] = [asdict(text) for text in self.texts]
         elif isinstance(event, Facts):
             self.figures |= event.figures
             self.curves |= event.curves

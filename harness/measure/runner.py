@@ -23,6 +23,7 @@ from harness.measure.proof.parity import measure_parity
 from harness.measure.record_builder import RecordBuilder
 from harness.measure.sampling import TextOverTraining
 from harness.measure.setup import Setup, check_backend, default_options, prepare
+from harness.measure.snapshots.going_on import Snapshots
 from harness.measure.timing.clock import Clock, MonotonicClock
 from harness.measure.timing.memory import PeakMemory, release_unused
 from harness.measure.training import Training
@@ -42,6 +43,8 @@ H_ALONE = (
 )
 TEXT = "a sample of text"
 DROPOUT_NOTE = "dropout masks differ between engines: not comparable step by step"
+CONTINUED = "continued at step {:,}: speed, times and memory are those of the steps after it"
+STOPPED = "stopped at step {:,}: {} evaluations had not improved (--patience)"
 IDLE_DROPOUT_NOTE = "dropout acts between layers: with one layer it does nothing"
 
 
@@ -58,6 +61,10 @@ class Settings:
         affinity: the processors on which this process must run; empty: any.
         isolation: what this process serves: one ``launch``, or any trials of a ``backend``.
         calibrations: environment_id -> name -> content of limits that were measured before.
+        snapshot: path to write snapshots of training to; None: none are written.
+        snapshot_seconds: between two snapshots; the last is written when training ends.
+        earlier_snapshots: of this trial, and of those that differ only in how long they train.
+        fingerprint: of the code, versions and settings; only snapshots with the same are used.
     """
 
     checkpoint: str | None = None
@@ -68,6 +75,10 @@ class Settings:
     affinity: tuple[int, ...] = ()
     isolation: str = ISOLATIONS[0]
     calibrations: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    snapshot: str | None = None
+    snapshot_seconds: float = 0.0
+    earlier_snapshots: tuple[str, ...] = ()
+    fingerprint: str = ""
 
 
 def run_trial(
@@ -78,8 +89,8 @@ def run_trial(
     plugins: Plugins | None = None,
 ) -> Iterator[Event]:
     """Yield the events of one trial. The last is always ``Finished``, with the record."""
-    run = _Run(trial, settings or Settings(), clock or MonotonicClock(), plugins)
     builder = RecordBuilder(trial)
+    run = _Run(trial, settings or Settings(), clock or MonotonicClock(), plugins, builder)
     status, reason, trace = "ok", None, {}
     owns_process = run.settings.isolation == ISOLATIONS[0]
     try:
@@ -110,11 +121,13 @@ class _Run:
     settings: Settings
     clock: Clock
     plugins: Plugins | None
+    builder: RecordBuilder
     backend: Backend | None = None
     label: str = "the harness itself"
     environment_id: str | None = None
     memory: PeakMemory = field(default_factory=PeakMemory)
     flags: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     phases: list[tuple[str, float]] = field(default_factory=list)
     deviates: bool = False
     flows: dict[str, Any] = field(default_factory=dict)
@@ -130,7 +143,8 @@ class _Run:
         ends = [start for _, start in self.phases[1:]] + [self.clock.now()]
         for (name, start), end in zip(self.phases, ends, strict=True):
             seconds[name] = seconds.get(name, 0.0) + end - start
-        return {"flags": self.flags, "phase_seconds": seconds}
+        notes = {"notes": self.notes} if self.notes else {}
+        return {"flags": self.flags, "phase_seconds": seconds, **notes}
 
     def blamed(self, error: BaseException) -> str:
         """Return the label of the plugin that ``error`` names or comes from, else the backend's."""
@@ -167,8 +181,9 @@ class _Run:
         limits = self.settings.calibrations.get(self.environment_id or "", {})
         text = TextOverTraining(setup, self.settings.sample_length, self.settings.sample_every)
         training = Training(
-            setup, trainer, self.clock, self.memory, self.flags, limits, next_stop=text.next_step
-        )
+            setup, trainer, self.clock, self.memory, self.flags, limits, next_stop=text.next_step,
+            snapshots=self._snapshots(setup),
+        )  # fmt: skip
         yield from self._train(training, text)
         yield Phase("finish")
         sets_judged = judged(setup, sets, trainer, training.step)
@@ -185,7 +200,13 @@ class _Run:
         due = text.next_step(0)
         for event in training.events():
             yield event
-            if not isinstance(event, Progress) or event.step != due or event.step == event.steps:
+            if not isinstance(event, Progress):
+                continue
+            if event.tokens == 0:  # the steps of an earlier launch, with their texts
+                self.notes.append(CONTINUED.format(event.step))
+                due = text.next_step(event.step)
+                continue
+            if event.step != due or event.step == event.steps:
                 continue
             if event.losses[-1] is None or event.norms[-1] is None:
                 continue  # it diverged
@@ -194,6 +215,22 @@ class _Run:
             self.memory.start()
             yield Phase("train")
             due = text.next_step(due)
+        if training.stopped:
+            self.notes.append(STOPPED.format(training.step, self.trial.patience))
+            yield Facts(details={"stopped_at": training.step})
+
+    def _snapshots(self, setup: Setup) -> Snapshots:
+        settings = self.settings
+        return Snapshots(
+            setup,
+            self.builder,
+            self.clock,
+            self.flags,
+            path=None if settings.snapshot is None else Path(settings.snapshot),
+            seconds=settings.snapshot_seconds,
+            earlier_files=tuple(map(Path, settings.earlier_snapshots)),
+            fingerprint=settings.fingerprint,
+        )
 
     def _setup(self) -> Generator[Event, None, Setup]:
         trial = self.trial
@@ -222,7 +259,7 @@ class _Run:
             "steps_per_epoch": checked_steps_per_epoch(task, trial.batch, label),
         }
         if trial.dropout:
-            details["notes"] = [DROPOUT_NOTE if trial.layers > 1 else IDLE_DROPOUT_NOTE]
+            self.notes.append(DROPOUT_NOTE if trial.layers > 1 else IDLE_DROPOUT_NOTE)
         yield Facts(figures=figures, details=details)
         return setup
 

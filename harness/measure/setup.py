@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -115,10 +116,15 @@ class Setup:
         execution = Execution(variant, dtype=dtype, checkpoint=checkpoint)
         return self.reference.trainer(self.model, self.trial.update_rule(), parameters, execution)
 
-    def training(self) -> Iterator[Batch]:
-        """Yield the training batches without end. They are the same for every backend."""
+    def training(self, skip: int = 0) -> Iterator[Batch]:
+        """Yield the training batches without end. They are the same for every backend.
+
+        The first ``skip`` are drawn and left out: only the task knows the position of its stream.
+        """
         rng = generator(data_seed(self.trial), "data")
         batches = self.task.training(rng, self.trial.batch)
+        if skip:
+            batches = islice(batches, skip, None)
         return checked_batches(batches, self.trial.batch, self.task, self.task_label)
 
     def flow_batch(self) -> Batch:

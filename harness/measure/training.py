@@ -15,6 +15,7 @@ from harness.measure.events import Evaluated, Event, Facts, Phase, Progress
 from harness.measure.machine.verification import checked_placement, checked_ranks
 from harness.measure.ranks import RankMeter
 from harness.measure.setup import Setup
+from harness.measure.snapshots.going_on import Snapshots
 from harness.measure.timing.audit import Auditor, Claim
 from harness.measure.timing.clock import Block, BlockScheduler, Clock, Stopwatch, time_steps
 from harness.measure.timing.limits import LimitMeter, Limits, limit_figures
@@ -54,6 +55,9 @@ class Training:
         ranks: times of the processes of a data-parallel trainer.
         between_seconds: spent in the trainer between the steady blocks.
         next_stop: gives the next step after which a block must end, or the last of training.
+        snapshots: writes them, and says from which this trial goes on; None: neither.
+        losses_validation: of the evaluations before the end, in their order.
+        stopped: whether training ended before its last step.
     """
 
     setup: Setup
@@ -66,9 +70,14 @@ class Training:
     ranks: RankMeter = field(default_factory=RankMeter)
     between_seconds: float = 0.0
     next_stop: Callable[[int], int] | None = None
+    snapshots: Snapshots | None = None
+    losses_validation: list[float] = field(default_factory=list)
+    stopped: bool = False
 
     def events(self) -> Iterator[Event]:
         """Evaluate, compile, do the first step, warm up, train in timed blocks, evaluate.
+
+        If there is a snapshot to go on from, the steps before it are not done again.
 
         Raises:
             DivergedError: a loss or gradient norm is not finite. Its block was yielded before.
@@ -78,22 +87,56 @@ class Training:
         if evaluator.baseline is not None:
             yield Facts(figures={"loss_baseline": evaluator.baseline})
         release_unused()
-        yield from self._evaluate(evaluator)
-        batches = self.setup.training()
-        scheduler = yield from self._first_step(next(batches))
-        yield Phase("train")
-        while self.step < self.setup.trial.steps:
+        yield from self._earlier_steps(evaluator)
+        batches = self.setup.training(skip=self.step)
+        if self.step == 0 or self._evaluation_due():
+            yield from self._evaluate(evaluator)
+        scheduler = BlockScheduler(0, 0.0)
+        if not self.stopped:
+            scheduler = yield from self._first_step(next(batches))
+            yield Phase("train")
+        while not self.stopped and self.step < self.setup.trial.steps:
             if self._evaluation_due():
                 yield from self._evaluate(evaluator)
+                if self.stopped:
+                    break
                 yield Phase("train")
             length = scheduler.next_steps(self._until_interruption())
             yield from self._block([next(batches) for _ in range(length)], scheduler)
+            if self.snapshots is not None and self.snapshots.due():
+                yield from self._snapshot(evaluator)
+                self.memory.start()
+                yield Phase("train")
+        yield from self._snapshot(evaluator)
         yield from self._evaluate(evaluator, full=True)
         yield Phase("audit")
         total = scheduler.total if self._audited(scheduler, evaluator, batches) else None
         yield self._speed(scheduler, published=total is not None)
         yield Phase("limits")
         yield self._limits(total)
+
+    def _earlier_steps(self, evaluator: Evaluator) -> Iterator[Event]:
+        """Take over the steps that an earlier launch has done, if it left a snapshot of them."""
+        stored = self.snapshots and self.snapshots.earlier(evaluator.batches_before_end)
+        if self.snapshots is not None and self.snapshots.why_anew and not stored:
+            yield Facts(details={"not_continued": self.snapshots.why_anew})
+        if not stored:
+            return
+        yield Phase("restore")
+        self.trainer.restore(stored.trainer)
+        self.step = stored.step
+        origin = {"trial_id": stored.trial.trial_id, "step": stored.step}
+        yield Facts(details={"continued_from": origin})
+        for event in stored.replayed(self.setup.trial):
+            if isinstance(event, Evaluated):
+                self.losses_validation.append(event.evaluation.loss_validation)
+            yield event
+
+    def _snapshot(self, evaluator: Evaluator) -> Iterator[Event]:
+        if self.snapshots is not None and self.snapshots.path is not None:
+            yield Phase("snapshot")
+            batches = evaluator.batches_before_end
+            self.snapshots.write(self.trainer, self.step, batches, stopped=self.stopped)
 
     def _first_step(self, batch: Batch) -> Generator[Event, None, BlockScheduler]:
         device_batch = self.trainer.put(batch)
@@ -114,7 +157,7 @@ class Training:
             )
         self.ranks.add(checked_ranks(self.trainer, self.setup.trial, self.setup.label), 0)
         yield Facts(details={"placement": placement})
-        return BlockScheduler(self.setup.trial.steps - 1, seconds)
+        return BlockScheduler(self.setup.trial.steps - self.step, seconds)
 
     def _block(self, batches: Sequence[Batch], scheduler: BlockScheduler) -> Iterator[Event]:
         watch = Stopwatch(self.clock)
@@ -168,12 +211,23 @@ class Training:
     def _evaluate(self, evaluator: Evaluator, *, full: bool = False) -> Iterator[Event]:
         yield Phase("evaluate")
         evaluations = evaluator.evaluate(self.trainer, self.step, full=full)
+        if full and self.stopped:  # the sample was evaluated at this step already
+            evaluations = evaluations[1:]
+        if not full:
+            self._lose_patience(evaluations[0].loss_validation)
         self.memory.start()
         for evaluation in evaluations:
             solved = checked_solved(self.setup.task.solved(evaluation), self.setup.task_label)
             yield Evaluated(evaluation, solved and evaluator.can_claim(evaluation))
         if not all(math.isfinite(evaluation.loss_validation) for evaluation in evaluations):
             raise DivergedError(f"diverged at step {self.step}: the validation loss is not finite")
+
+    def _lose_patience(self, loss: float) -> None:
+        """Stop if this validation loss and those before have not improved for long enough."""
+        losses, patience = self.losses_validation, self.setup.trial.patience
+        losses.append(loss)
+        if patience is not None:
+            self.stopped = len(losses) - 1 - losses.index(min(losses)) >= patience
 
     def _audited(
         self, scheduler: BlockScheduler, evaluator: Evaluator, batches: Iterator[Batch]

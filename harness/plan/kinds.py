@@ -107,13 +107,16 @@ class Pairs:
 
 @dataclass(frozen=True)
 class Seconds:
-    """A duration, as a number of seconds or as text."""
+    """A duration, as a number of seconds or as text; with ``or_zero`` also 0."""
 
     metavar: ClassVar[str] = "10m"
+    or_zero: bool = False
 
     def read(self, value: Any) -> float:
         """Return the seconds if they are above 0 and at most 30 days."""
         seconds = parse_duration(value) if isinstance(value, str) else float(value)
+        if self.or_zero and seconds == 0:
+            return seconds
         if not 0 < seconds <= LONGEST_SECONDS:
             raise ValueError("not a duration between 0 and 30 days; write 90s, 10m or 2h")
         return seconds

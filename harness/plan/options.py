@@ -159,6 +159,16 @@ class RunOptions:
         False, Switch(), "Measure again what the store has that did not end ok."
     )
     fresh: bool = _option(False, Switch(), "Measure all again, whatever the store has.")
+    snapshot_seconds: float = _option(
+        600.0,
+        Seconds(or_zero=True),
+        "Time between snapshots from which a killed launch goes on; 0: none are kept.",
+        flag="--snapshot-every",
+        default_words="10m",
+        plan_key="snapshot_every",
+        plan_help="Time between snapshots of training: 90, 90s, 10m, 2h; 0: none are kept.",
+        refused_on_cluster="keeps files on this machine, which nodes of a cluster lack",
+    )
     sample_length: int = _option(
         300,
         Whole(0, 100_000),

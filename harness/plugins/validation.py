@@ -20,6 +20,7 @@ from harness.contract import (
     Placement,
     PluginError,
     Rank,
+    Snapshot,
     StepResult,
     Trainer,
     array_dtype,
@@ -115,6 +116,23 @@ def checked_compilations(trainer: Trainer, label: str) -> int:
         PluginError: it is not a count.
     """
     return _count_or_none("compilations()", trainer.compilations(), label) or 0
+
+
+def checked_snapshot(trainer: Trainer, label: str) -> Snapshot | None:
+    """Return a trainer's snapshot.
+
+    Raises:
+        PluginError: it is not a dict of named arrays of numbers.
+    """
+    answer = trainer.snapshot()
+    expected = "None, or a dict of named arrays of numbers"
+    if answer is not None and not isinstance(answer, dict):
+        raise invalid_answer("snapshot()", expected, answer, label)
+    for name, array in (answer or {}).items():
+        if not isinstance(array, np.ndarray) or array.dtype.kind not in "biuf":
+            got = f"{name!r} of {shape_and_dtype(array)}"
+            raise invalid("snapshot()", expected, got, label)
+    return answer
 
 
 def checked_placement_fields(trainer: Trainer, label: str) -> Placement | None:

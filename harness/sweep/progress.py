@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
-from typing import Self
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Self
 
 from rich.console import Console, RenderableType
 from rich.markup import escape
@@ -81,6 +81,9 @@ class ProgressView:
         if trial not in self._running:
             self._start(trial)
         _, bar = self._running[trial]
+        if isinstance(event, events.Facts):
+            for text in _of_snapshots(event.details, trial):
+                self.note(f"note: {line(trial, self._tally.names)}: {text}")
         if bar is None:
             return
         if isinstance(event, events.Phase):
@@ -186,6 +189,16 @@ class _Figures(TextColumn):
             return Text(str(values.get("phase", "")), style="dim")
         rate = f"  {quantity(values['rate'])} tokens/s" if values.get("rate") else ""
         return Text(f"loss {number(values['loss'])}{rate}")
+
+
+def _of_snapshots(details: Mapping[str, Any], trial: Trial) -> Iterator[str]:
+    """Yield from which snapshot a trial goes on, or why from none."""
+    if origin := details.get("continued_from"):
+        earlier = origin["trial_id"]
+        which = "its own snapshot" if earlier == trial.trial_id else earlier
+        yield f"continued from {which} at step {origin['step']:,}"
+    if reason := details.get("not_continued"):
+        yield str(reason)
 
 
 def _outcome(record: Record) -> list[str]:

@@ -116,6 +116,8 @@ class Session:
             block=self.plugins.blocked,
             calibrations=calibrations,
             keep_logs=self.logs is not None,
+            fingerprints=sweep.work_plan.wanted,
+            begins_anew=sweep.work_plan.mode == "fresh",
         )
 
         def on_event(trial: Trial, event: Event) -> None:

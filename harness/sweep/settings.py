@@ -61,6 +61,7 @@ def settings_of(
         pythons=interpreters,
         retries=options.retries,
         cluster=None if options.executor == HERE else options.executor,
+        snapshot_seconds=options.snapshot_seconds if options.executor == HERE else 0.0,
     )
 
 

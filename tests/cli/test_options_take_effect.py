@@ -25,12 +25,14 @@ CHANGES = {
     "beta1": "0.5", "beta2": "0.5", "epsilon": "0.5", "epsilon_in_root": "True",
     "initial_square": "1", "weight_decay": "0.5", "warmup_steps": "4", "schedule_start": "4",
     "checkpoint": "2", "devices": "2", "evaluate_at": "6", "embedding": "5", "tied_readout": "True",
+    "patience": "2",
 }  # fmt: skip
 
 NEEDS = {
     "momentum": ("--optimizer", "sgd"), "decay": ("--optimizer", "rmsprop"),
     "dropout": ("--layers", "2"), "tied_readout": ("--embedding", "5"),
     "initial_square": ("--optimizer", "rmsprop"), "schedule_start": ("--schedule", "cosine"),
+    "patience": ("--evaluate-every", "2", "--learning-rate", "10"),  # it gets worse
     "schedule_steps": ("--schedule", "cosine"), "schedule_factor": ("--schedule", "exponential"),
 }  # fmt: skip
 

@@ -62,6 +62,7 @@ _HELP: Mapping[str, tuple[str, str]] = {
     "clip_norm": ("", "Clip the gradient's global norm.  [default: the task's]"),
     "clip_value": ("", "Clip each element of the gradient instead."),
     "evaluate_every": ("", "Steps between evaluations.  [default: a tenth, at least 150]"),
+    "patience": ("", "Stop after this many evaluations without improvement.  [default: never]"),
     "evaluate_at": (
         "",
         "Judge the trained network at these lengths too, or multiples of T: 40,80 or 2T,4T.",

@@ -27,6 +27,7 @@ from harness.version import __version__
 
 Answer = tuple[str, bytes | None]
 _SENT = (bool, int, float, str, tuple, Mapping)  # types of the settings that are sent to a node
+STAYS_HERE = ("pythons", "fingerprints")  # settings
 SLOWED = "ran at a lower priority (nice {}): start the nodes with RAY_worker_niceness=0"
 
 
@@ -35,7 +36,7 @@ def request_of(trial: Trial, settings: LocalSettings) -> str:
     sent: dict[str, Any] = {}
     for field in fields(settings):
         value = getattr(settings, field.name)
-        if field.name != "pythons" and (value is None or isinstance(value, _SENT)):
+        if field.name not in STAYS_HERE and (value is None or isinstance(value, _SENT)):
             sent[field.name] = value
     sent["checkpoints"] = settings.checkpoints is not None
     return json.dumps({"version": __version__, "trial": trial.content(), "settings": sent})

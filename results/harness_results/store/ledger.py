@@ -198,7 +198,8 @@ class Ledger:
         )
         pairs = []
         for content, details in self._database.run(lambda c: c.execute(query).all()):
-            seconds = as_mapping(details).get("wall_seconds")
+            launch = as_mapping(details)
+            seconds = None if "continued_from" in launch else launch.get("wall_seconds")
             if isinstance(seconds, int | float):
                 pairs.append((content, float(seconds)))
         return pairs
