@@ -33,7 +33,7 @@ from click.testing import CliRunner
 import harness
 from harness.cli.main import cli
 from harness.contract import Record
-from harness.probing.view import INK, View, colour
+from harness.hidden_units.view import INK, View, colour
 from harness_results.charts.picture import picture
 from harness_results.results import Results
 from harness_results.store.store import Store

@@ -10,11 +10,11 @@ from typing import Any
 
 from harness.version import __version__
 
-__all__ = ["__version__", "run", "sample", "units"]
+__all__ = ["__version__", "probe", "run", "sample", "units"]
 
 
 def __getattr__(name: str) -> Any:
-    if name in {"run", "sample", "units"}:
+    if name in {"probe", "run", "sample", "units"}:
         from harness import api
 
         return getattr(api, name)

@@ -11,6 +11,7 @@ from typing import Any
 
 from harness.contract import UsageError
 from harness.contract.wording import printable
+from harness.hidden_units.units import CHARACTERS, UnitStudy, study_units
 from harness.measure.checkpoint import load
 from harness.measure.proof.streams import generator
 from harness.measure.sampling import sample_text
@@ -19,10 +20,10 @@ from harness.plan.file import planned
 from harness.plan.options import OPTIONS, with_keywords
 from harness.plan.request import PlanRequest, TaskSettings
 from harness.plugins import load_plugins
-from harness.probing.units import CHARACTERS, UnitStudy, study_units
 from harness.sweep.folders import DEFAULT_STORE
 from harness.sweep.run import execute
-from harness.sweep.trained import checkpoint_of
+from harness.sweep.trained.checkpoints import checkpoint_of
+from harness.sweep.trained.probes import ALL, probe_trial
 from harness_results.results import Results
 
 
@@ -186,3 +187,30 @@ def units(
         raise UsageError(f"characters = {characters!r}: take a whole number of 1 or more")
     checkpoint = checkpoint_of(str(trial), store)
     return study_units(load_plugins(), checkpoint, text=text, characters=characters)
+
+
+def probe(
+    trial: str | Path, probes: str | Sequence[str] = ALL, *, store: str | Path = DEFAULT_STORE
+) -> dict[str, dict[str, Any]]:
+    """Run probes on a trained network, store what they measure, and return it.
+
+    Example::
+
+        harness.probe("3f9a", "memory")["memory"]["figures"]["capacity"]
+
+    Args:
+        trial: a trial's id, its first digits, ``last``, or a ``.safetensors`` file that a run left;
+            for a file nothing is stored.
+        probes: ``all``, a name, or several.
+        store: the store of the trial.
+
+    Returns:
+        probe -> ``version``, ``distribution``, ``seconds``, ``figures`` and ``curves``; or
+        ``failed``, the reason.
+
+    Raises:
+        UsageError: there is no such trial or probe, or the trial left no checkpoint.
+        StoreError: the store cannot be read or written.
+    """
+    names = probes if isinstance(probes, str) else ",".join(probes)
+    return dict(probe_trial(str(trial), names, store, load_plugins()))

@@ -27,22 +27,24 @@ ARROWS = {
     "version": "",
     "contract": "",
     "cells": "contract",
+    "probes": "contract",
     "recurrence": "contract",
     "plugins": "contract",
     "measure.machine": "contract plugins",
     "measure.timing": "contract plugins",
     "measure.proof": "contract cells plugins recurrence",
     "measure": "contract plugins version measure.machine measure.proof measure.timing",
+    "hidden_units": "contract cells plugins recurrence measure",
     "probing": "contract cells plugins recurrence measure",
     "plan": "contract plugins measure",
     "execute": "contract plugins measure measure.machine measure.timing",
     "execute.ray": "contract plugins version measure execute",
-    "sweep": "contract plugins version measure measure.machine measure.proof plan execute"
+    "sweep": "contract plugins version measure measure.machine measure.proof plan execute probing"
     " execute.ray results.store results.study results.text",
-    "api": "contract plugins measure measure.proof probing plan sweep results",
-    "testing": "contract cells plugins recurrence measure measure.proof measure.timing",
+    "api": "contract plugins measure measure.proof hidden_units plan sweep results",
+    "testing": "contract cells plugins probing recurrence measure measure.proof measure.timing",
     "scaffold": "contract plugins",
-    "cli": "contract plugins recurrence version measure measure.machine probing plan execute"
+    "cli": "contract plugins recurrence version measure measure.machine hidden_units plan execute"
     " sweep api testing scaffold results.store results.study results.text"
     " results.compare results.render results.charts results.exporters results.page results.serving",
     "tasks": "contract",

@@ -39,7 +39,7 @@ VERBS = {
     "run": "train and measure recurrent networks; the product of the axes is the plan",
     "plan": "show or check a plan's file, or print its JSON schema for editors",
     "status": "show the progress of the sweeps into a store, from any terminal",
-    "list": "list backends, tasks, cells and plugins, with what is missing and the fix",
+    "list": "list backends, tasks, cells, probes and plugins, with what is missing and the fix",
     "check": "prove that a backend computes the same function as the reference",
     "report": "show the records of a store as tables, charts, a page or flat data",
     "compare": "compare stores, runs or engines: a verdict per trial, and an exit status for CI",
@@ -47,13 +47,14 @@ VERBS = {
     "store": "check, describe, merge and export stores",
     "show": "show one trial in full: figures, curves, samples, environment, log",
     "sample": "draw text from a trained network",
+    "probe": "measure what a trained network keeps and computes",
     "units": "show what the hidden units of a trained network respond to",
     "doctor": "measure this machine's limits and noise floor, and say what makes it noisy",
     "env": "print the environment record of this machine, for bug reports",
-    "new": "write a small plugin package: a backend, a task or a cell",
+    "new": "write a small plugin package: a backend, a task, a cell or a probe",
     "completion": "print the completion script of a shell",
 }
-_OF_TRAINED = {"sample", "units"}  # in a folder of their own
+_OF_TRAINED = {"sample", "probe", "units"}  # in a folder of their own
 
 
 class LazyGroup(click.RichGroup):

@@ -17,6 +17,7 @@ import pluggy
 
 from harness.contract.backend import Backend
 from harness.contract.cell import Cell
+from harness.contract.probes.probe import Probe
 from harness.contract.task import Task
 
 PROJECT = "harness"
@@ -108,4 +109,26 @@ def harness_suites() -> Sequence[Suite]:  # type: ignore[empty-body]
         @hookimpl
         def harness_suites():
             return [Suite("memory", Path(__file__).with_name("memory.toml"))]
+    """
+
+
+@hookspec
+def harness_probes() -> Sequence[Probe]:  # type: ignore[empty-body]
+    """Return instances of probes.
+
+    Example::
+
+        from harness.contract import hookimpl
+        from harness.contract.probes import Findings, Probe
+
+        class Sparsity(Probe):
+            name, figures = "sparsity", {"zeros_fraction": "weights that are exactly zero"}
+
+            def measure(self, network):
+                weights = network.parameters["weight_ih_l0"]
+                return Findings({"zeros_fraction": float((weights == 0).mean())})
+
+        @hookimpl
+        def harness_probes():
+            return [Sparsity()]
     """

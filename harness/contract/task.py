@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from harness.contract.batch import Batch
@@ -252,6 +253,15 @@ class Task(ABC):
     @abstractmethod
     def solved(self, evaluation: Evaluation) -> bool:
         """Return whether the evaluation meets the task's criterion."""
+
+    def latent(self, batch: Batch) -> Array | NDArray[np.integer] | None:
+        """Return what a solution must remember after each step (T, B): classes, or real values.
+
+        For example, the depth of the open brackets. Probes decode it from the state. Where there is
+        none, as after the end of a sequence, it is -1 for classes and NaN for real values.
+        None (the default): the task states none.
+        """
+        return None
 
     @property
     def criterion(self) -> str:

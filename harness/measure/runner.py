@@ -276,7 +276,7 @@ class _Run:
             self.deviates = True
             yield Facts(details={"deviation": deviation})
             return
-        batch = setup.probe(setup.trial.batch)
+        batch = setup.first_batch(setup.trial.batch)
         parity = measure_parity(
             setup.backend, setup.reference, setup.model, setup.parameters, batch, setup.execution
         )

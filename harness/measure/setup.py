@@ -139,7 +139,7 @@ class Setup:
         width = sum(math.prod(shape) for shape in shapes) * np.dtype(dtype).itemsize
         return batch.first(min(most, max(1, FLOW_BYTES // (width * batch.time_steps))))
 
-    def probe(self, sequences: int) -> Batch:
+    def first_batch(self, sequences: int) -> Batch:
         """Return the first sequences of the first training batch. Training still gets it."""
         return next(self.training()).first(sequences)
 

@@ -241,10 +241,10 @@ class Training:
         if total is None:
             return False
         claim = Claim(total.steps, total.seconds, len(scheduler.steady), self.between_seconds)
-        probe, rule = setup.flow_batch(), setup.trial.update_rule()
+        flow_batch, rule = setup.flow_batch(), setup.trial.update_rule()
         try:
             auditor = Auditor(
-                self.trainer, rule, self.clock, setup.label, evaluator.validation[0], probe
+                self.trainer, rule, self.clock, setup.label, evaluator.validation[0], flow_batch
             )
             finding = auditor.finding(claim, batches)
         except (KeyboardInterrupt, GeneratorExit):

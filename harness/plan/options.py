@@ -183,6 +183,12 @@ class RunOptions:
         plan_key="sample_every",
         plan_help="Training steps between samples of text.",
     )
+    probe: str | None = _option(
+        None,
+        Text("all|NAME,..."),
+        "Measures trained networks with these probes, after everything that is timed.",
+        default_words="none",
+    )
 
     def __post_init__(self) -> None:
         problems = []

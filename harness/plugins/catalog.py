@@ -10,6 +10,7 @@ from harness.contract.backend import Backend, Missing
 from harness.contract.cell import Cell
 from harness.contract.errors import UnavailableError, UnknownNameError, with_fix
 from harness.contract.hooks import Suite
+from harness.contract.probes.probe import Probe
 from harness.contract.task import Task
 from harness.plugins import query
 
@@ -58,6 +59,7 @@ class Plugins:
     broken: tuple[Broken, ...] = ()
     blocked: tuple[str, ...] = ()
     suites: Mapping[str, Suite] = field(default_factory=dict)
+    probes: Mapping[str, Probe] = field(default_factory=dict)
 
     def backend(self, name: str) -> Backend:
         """Return the backend of that name. Its library may be missing.
@@ -129,6 +131,10 @@ class Plugins:
     def suite(self, name: str) -> Suite:
         """Return the suite of that name. It raises as ``backend`` does."""
         return self._get(self.suites, "suite", name)
+
+    def probe(self, name: str) -> Probe:
+        """Return the probe of that name. It raises as ``backend`` does."""
+        return self._get(self.probes, "probe", name)
 
     def distribution_of(self, kind: str, name: str) -> str:
         """Return ``distribution version`` of the plugin that offers this name, for messages."""

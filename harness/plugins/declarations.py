@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from keyword import iskeyword
 from pathlib import Path
 from typing import Any
@@ -10,9 +10,10 @@ from typing import Any
 from harness.contract.backend import Backend
 from harness.contract.cell import Cell, Product
 from harness.contract.errors import PluginError
+from harness.contract.probes.probe import Probe
 from harness.contract.task import Task, TaskOptions
 from harness.contract.wording import check_name
-from harness.plugins.validation import answer_text
+from harness.plugins.validation import answer_text, finite_number
 
 
 def check_entries(hook: str, kind: type, entries: list[Any]) -> None:
@@ -31,7 +32,7 @@ def check_entries(hook: str, kind: type, entries: list[Any]) -> None:
 
 
 def check_declaration(kind: str, entry: Any) -> None:
-    """Check name, methods and attributes of a ``backend``, ``task``, ``cell`` or ``suite``.
+    """Check name, methods and attributes of an entry: a ``backend``, ``task``, ``cell``, ...
 
     Raises:
         UsageError: a name is not allowed.
@@ -47,6 +48,8 @@ def check_declaration(kind: str, entry: Any) -> None:
         check_cell(entry)
     if kind == "suite" and not (isinstance(entry.path, Path) and entry.path.is_file()):
         raise PluginError(f"suite {entry.name!r}: path must be that of a file, got {entry.path!r}")
+    if kind == "probe":
+        check_probe(entry)
     if kind == "task" and not _is_subclass(entry.Options, TaskOptions):
         raise PluginError(
             f"task {entry.name!r}: Options must be a subclass of TaskOptions, got {entry.Options!r}"
@@ -67,6 +70,29 @@ def check_groups(backend: Backend) -> None:
             )
         for name in names:
             check_name(kind.removesuffix("s"), name)
+
+
+def check_probe(probe: Probe) -> None:
+    """Check version, figures and time limit of a probe.
+
+    Raises:
+        UsageError: the name of a figure is not allowed.
+        PluginError: they are not what the contract says.
+    """
+    figures = getattr(probe, "figures", None)
+    is_described = isinstance(figures, Mapping) and all(
+        isinstance(says, str) and says for says in figures.values()
+    )
+    version, seconds = probe.version, finite_number(probe.seconds)
+    for what, is_right, value in (
+        ("figures must map names to what they say", is_described and bool(figures), figures),
+        ("version must be a whole number from 1", type(version) is int and version > 0, version),
+        ("seconds must be a number above 0", seconds is not None and seconds > 0, probe.seconds),
+    ):
+        if not is_right:
+            raise PluginError(f"probe {probe.name!r}: {what}, got {answer_text(value)}")
+    for name in figures or ():
+        check_name("figure", name)
 
 
 def check_cell(cell: Cell) -> None:

@@ -14,6 +14,7 @@ from harness.contract.backend import Backend
 from harness.contract.cell import Cell
 from harness.contract.errors import HarnessError, PluginError
 from harness.contract.hooks import Suite
+from harness.contract.probes.probe import Probe
 from harness.contract.task import Task
 from harness.contract.wording import check_name, error_text, shortened
 from harness.plugins.catalog import Broken, Loaded, Plugins
@@ -47,7 +48,8 @@ def load_plugins(block: Iterable[str] = (), only: Iterable[str] = ()) -> Plugins
         only: entry-point names to import; empty: all.
     """
     blocked, wanted = tuple(dict.fromkeys([*_left_out, *block])), tuple(only)
-    entries: dict[str, dict[str, Any]] = {"backend": {}, "task": {}, "cell": {}, "suite": {}}
+    kinds = ("backend", "task", "cell", "probe", "suite")
+    entries: dict[str, dict[str, Any]] = {kind: {} for kind in kinds}
     loaded, broken = [], []
     if not wanted:
         say_who_ended_the_last(blocked)
@@ -75,6 +77,7 @@ def load_plugins(block: Iterable[str] = (), only: Iterable[str] = ()) -> Plugins
         tuple(broken),
         blocked,
         suites=entries["suite"],
+        probes=entries["probe"],
     )
 
 
@@ -123,6 +126,7 @@ def _offered(entry_point: EntryPoint) -> list[tuple[str, Any]]:
     offered += [("task", entry) for entry in _call(manager.hook.harness_tasks, Task)]
     offered += [("cell", entry) for entry in _call(manager.hook.harness_cells, Cell)]
     offered += [("suite", entry) for entry in _call(manager.hook.harness_suites, Suite)]
+    offered += [("probe", entry) for entry in _call(manager.hook.harness_probes, Probe)]
     for kind, entry in offered:
         check_declaration(kind, entry)
     return offered
@@ -155,7 +159,7 @@ def _fix(error: BaseException, distribution: str) -> str:
     if isinstance(error, ModuleNotFoundError) and error.name:
         return f"install the missing module {error.name!r} ({upgrade})"
     if isinstance(error, pluggy.PluginValidationError):
-        names = "harness_backends, harness_tasks, harness_cells, harness_suites"
+        names = ", ".join(name for name in vars(hooks) if name.startswith("harness_"))
         return f"use the hooks of harness.contract.hooks: {names}"
     remove = f"pip uninstall {distribution}"
     return f"upgrade it ({upgrade}), remove it ({remove}), or report it to its author"

@@ -1,1 +1,1 @@
-"""What the hidden units of a trained text network respond to."""
+"""Runs probes on the stored weights of a trained network, each in a process of its own."""

@@ -12,11 +12,11 @@ from harness.contract import UsageError
 from harness.contract.wording import check_name
 from harness.plugins import Plugins, load_plugins
 
-Kind = Literal["backend", "task", "cell"]
+Kind = Literal["backend", "task", "cell", "probe"]
 
 
 def create(kind: str, name: str, directory: Path) -> Path:
-    """Write a new package of ``kind`` (backend, task, cell) into ``directory``; return its folder.
+    """Write a new package of a ``Kind`` into ``directory``; return its folder.
 
     Raises:
         UsageError: the kind or name is not allowed, the name is in use, or the folder exists and is
@@ -83,7 +83,12 @@ def _values(kind: str, name: str) -> dict[str, str]:
 
 
 def _check_free(kind: str, name: str, module: str, plugins: Plugins) -> None:
-    installed = {"backend": plugins.backends, "task": plugins.tasks, "cell": plugins.cells}[kind]
+    installed = {
+        "backend": plugins.backends,
+        "task": plugins.tasks,
+        "cell": plugins.cells,
+        "probe": plugins.probes,
+    }[kind]
     if name in installed or name in (plugin.name for plugin in plugins.broken):
         raise UsageError(f"{kind} name {name!r} is taken by an installed plugin: choose another")
     if importlib.util.find_spec(module) is not None:

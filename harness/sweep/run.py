@@ -25,6 +25,7 @@ from harness.sweep.folders import checkpoint_folder, log_folder
 from harness.sweep.progress import ProgressView
 from harness.sweep.session import Session
 from harness.sweep.settings import executor_of, settings_of
+from harness.sweep.trained.probes import add_probes, probe_names
 from harness.sweep.work_plan import WorkPlan, look
 from harness_results.store.store import Store
 from harness_results.study.launches import combine
@@ -43,6 +44,7 @@ class ResolvedRun:
         work_plan: the launches that are left.
         settings: of every launch.
         executor: runs the launches.
+        probes: the names of those that measure the trained networks.
     """
 
     store: str
@@ -50,6 +52,7 @@ class ResolvedRun:
     work_plan: WorkPlan
     settings: LocalSettings
     executor: Executor
+    probes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -90,7 +93,7 @@ def resolve(
         UsageError: anything in the request is unknown, unavailable or out of range.
     """
     request, options = settle(request, chosen)
-    executor = executor_of(options)
+    executor, probes = executor_of(options), probe_names(options.probe, plugins)
     interpreters = read_interpreters(options.pythons)
     trials, notes = expand_with_notes(request, plugins)
     trials = with_interpreters(trials, interpreters)
@@ -107,7 +110,7 @@ def resolve(
         mode=_mode(options),
         chosen=request.left_to_backends(),
     )
-    return ResolvedRun(str(store), plugins, work_plan, settings, executor)
+    return ResolvedRun(str(store), plugins, work_plan, settings, executor, probes)
 
 
 def _mode(options: RunOptions) -> Literal["fresh", "retry_failed", "resume"]:
@@ -163,7 +166,7 @@ def _measure(
     work_plan, reused, left = run.work_plan, len(run.work_plan.ended), len(run.work_plan.left)
     measured, error = 0, None
     with (
-        Store.open(run.store, create=bool(left)) as store,
+        Store.open(run.store, create=bool(left or run.probes)) as store,
         ProgressView(reused + left, reused=reused, quiet=quiet, names=work_plan.names) as view,
     ):
         for note in work_plan.notes(run.store):
@@ -184,6 +187,16 @@ def _measure(
             except StoreError as problem:
                 view.error(str(problem))
                 error = problem
+            if run.probes and error is None:
+                trained = combine(session.results(work_plan))
+                add_probes(
+                    store,
+                    trained,
+                    run.probes,
+                    run.plugins,
+                    view.note,
+                    is_stopped=lambda: stop is not None and bool(stop.count),
+                )
         interrupted = stop is not None and bool(stop.count)
         if interrupted:
             for line in _interrupted(run, measured, left - measured):

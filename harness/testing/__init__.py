@@ -1,16 +1,23 @@
 """The conformance kit: checks of what a plugin must do.
 
-``BackendConformance``, ``TaskConformance`` and ``CellConformance`` are classes to subclass in
-pytest. ``checks_for_backend``, ``checks_for_task``, ``checks_for_cell`` and ``run_check`` need no
-pytest; ``harness check`` runs them. No framework is imported here.
+``BackendConformance``, ``TaskConformance``, ``CellConformance`` and ``ProbeConformance`` are
+classes to subclass in pytest. ``checks_for_backend``, ``checks_for_task``, ``checks_for_cell``,
+``checks_for_probe`` and ``run_check`` need no pytest; ``harness check`` runs those of backends and
+cells. No framework is imported here.
 """
 
 from harness.cells.operations import NumpyOps
 from harness.testing.backend.suite import checks_for_backend
 from harness.testing.cells import checks_for_cell
 from harness.testing.compare import Check, CheckResult, NotApplicable, run_check
-from harness.testing.conformance import BackendConformance, CellConformance, TaskConformance
+from harness.testing.conformance import (
+    BackendConformance,
+    CellConformance,
+    ProbeConformance,
+    TaskConformance,
+)
 from harness.testing.equations import run_equations
+from harness.testing.probes import checks_for_probe
 from harness.testing.tasks import checks_for_task
 
 __all__ = [
@@ -20,9 +27,11 @@ __all__ = [
     "CheckResult",
     "NotApplicable",
     "NumpyOps",
+    "ProbeConformance",
     "TaskConformance",
     "checks_for_backend",
     "checks_for_cell",
+    "checks_for_probe",
     "checks_for_task",
     "run_check",
     "run_equations",

@@ -9,16 +9,18 @@ from typing import Any, ClassVar
 
 from harness.contract import Backend, Cell, Dtype, Missing, Task
 from harness.contract.errors import with_fix
+from harness.contract.probes import Probe
 from harness.plugins import load_plugins
 from harness.testing.backend.grid import Grid
 from harness.testing.backend.suite import DTYPES, checks_for_backend
 from harness.testing.cells import checks_for_cell
 from harness.testing.compare import Check, NotApplicable, run_check
+from harness.testing.probes import checks_for_probe
 from harness.testing.tasks import checks_for_task
 
 
 class Conformance:
-    """One test per check. Subclass one of the three classes below, not this one.
+    """One test per check. Subclass one of the four classes below, not this one.
 
     Attributes:
         exceptions: pattern of ``variant-cell-check`` -> reason, for checks that a plugin cannot
@@ -143,6 +145,23 @@ class CellConformance(Conformance):
     def checks(self) -> Iterator[Check]:
         """Yield the checks of ``checks_for_cell``."""
         return checks_for_cell(self.cell, self.reference or load_plugins().backend("numpy"))
+
+
+class ProbeConformance(Conformance):
+    """The checks of a probe::
+
+        class TestSparsity(ProbeConformance):
+            probe = Sparsity()
+
+    Attributes:
+        probe: the probe to test.
+    """
+
+    probe: ClassVar[Probe]
+
+    def checks(self) -> Iterator[Check]:
+        """Yield the checks of ``checks_for_probe``."""
+        return checks_for_probe(self.probe)
 
 
 def _its_library_is_installed(backend: Backend) -> None:

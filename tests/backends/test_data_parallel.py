@@ -129,7 +129,7 @@ def test_dropout_masks_are_each_shares_own(plugins, engine):
 
 def last_states(setup):
     """Return h (layers, B, H) after a step on one sequence twice, a copy on each device."""
-    batch, trainer = setup.probe(1), setup.trainer()
+    batch, trainer = setup.first_batch(1), setup.trainer()
     both = Batch(
         *(np.repeat(part, 2, axis=1) for part in (batch.inputs, batch.targets, batch.mask))
     )
@@ -145,7 +145,7 @@ def test_parity_is_proved_on_so_many_devices(plugins, engine):
         setup.reference,
         setup.model,
         setup.parameters,
-        setup.probe(4),
+        setup.first_batch(4),
         setup.execution,
     )
     assert measure_parity(*parts).passed

@@ -7,9 +7,9 @@ from rich.console import Console
 from builders import CLASSES_TEXT, bracket_counter, trial_of
 from harness.cli.main import main
 from harness.cli.output.units import print_units
+from harness.hidden_units.units import study_units
 from harness.measure.checkpoint import save
 from harness.plugins import load_plugins
-from harness.probing.units import study_units
 
 
 @pytest.fixture

@@ -8,10 +8,16 @@ import pytest
 import paths
 from harness.plugins import load_plugins
 from harness.scaffold import rendered
-from harness.testing import checks_for_backend, checks_for_cell, checks_for_task, run_check
+from harness.testing import (
+    checks_for_backend,
+    checks_for_cell,
+    checks_for_probe,
+    checks_for_task,
+    run_check,
+)
 
 DOCS = paths.DOCS
-PAGES = {"backend": "tortoise", "task": "echo", "cell": "integrator"}
+PAGES = {"backend": "tortoise", "task": "echo", "cell": "integrator", "probe": "dimension"}
 
 
 def python_blocks(text):
@@ -36,15 +42,17 @@ def executed(kind):
 
 
 def conformance_checks():
-    """Return the checks of what the three pages build."""
+    """Return the checks of what the four pages build."""
     numpy = load_plugins().backend("numpy")
     [backend] = executed("backend").harness_backends()
     [task] = executed("task").harness_tasks()
     [cell] = executed("cell").harness_cells()
+    [probe] = executed("probe").harness_probes()
     return [
         *checks_for_backend(backend, numpy),
         *checks_for_task(task, constant_baseline=True),
         *checks_for_cell(cell, backend),
+        *checks_for_probe(probe),
     ]
 
 

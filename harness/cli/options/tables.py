@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-ASKED = ("lengths", "scaling", "limits")
+ASKED = ("lengths", "probes", "scaling", "limits")
 ALL = "all"
 
 

@@ -13,8 +13,8 @@ from rich.style import Style
 from rich.text import Text
 
 from harness.contract.wording import printable
-from harness.probing.units import UnitStudy
-from harness.probing.view import HEADER, INK, LEVELS, NOTES, View, colour
+from harness.hidden_units.units import UnitStudy
+from harness.hidden_units.view import HEADER, INK, LEVELS, NOTES, View, colour
 from harness_results.text.format import number, to_ascii
 from harness_results.text.grid import Grid
 from harness_results.text.lines import grid_lines

@@ -21,7 +21,7 @@ from harness.contract.wording import printable
 from harness.plugins import Plugins, load_plugins, query
 from harness_results.text.json_text import JSON_FORMATS, json_text
 
-KINDS = ("backends", "tasks", "cells", "suites", "plugins")
+KINDS = ("backends", "tasks", "cells", "probes", "suites", "plugins")
 Row = dict[str, Any]
 _NO_ANSWERS: Row = {
     "name": "", "status": "ready", "groups": [], "variants": [], "versions": {},
@@ -40,7 +40,7 @@ _BELOW = ("missing_variants", "deviations")  # sentences, printed below the tabl
 )
 @click.pass_obj
 def command(blocked: tuple[str, ...], kind: str | None, format_: str, source: str | None) -> int:
-    """List backends, tasks, cells, suites or plugins. Nothing heavy is imported."""
+    """List backends, tasks, cells, probes, suites or plugins. Nothing heavy is imported."""
     plugins = load_plugins(blocked)
     if source is not None:
         sys.stdout.write(source_of(plugins, source))
@@ -162,6 +162,14 @@ def _suites(plugins: Plugins) -> list[Row]:
     return rows
 
 
+def _probes(plugins: Plugins) -> list[Row]:
+    rows: list[Row] = []
+    for name, probe in plugins.probes.items():
+        facts = {"version": probe.version, "figures": list(probe.figures)}
+        rows.append({"name": name, **facts, "summary": _summary(type(probe))})
+    return rows
+
+
 def _plugins(plugins: Plugins) -> list[Row]:
     rows = []
     for plugin in plugins.loaded:
@@ -188,5 +196,6 @@ _ROWS = {
     "tasks": _tasks,
     "cells": _cells,
     "suites": _suites,
+    "probes": _probes,
     "plugins": _plugins,
 }

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from harness.contract import Record, Task
 from harness.contract.errors import HarnessError
+from harness.hidden_units.units import study_units
 from harness.plugins import load_plugins
-from harness.probing.units import study_units
-from harness.sweep.trained import stored_checkpoint
+from harness.sweep.trained.checkpoints import stored_checkpoint
 from harness_results.page.units import NetworkUnits, Units
 from harness_results.study import findings
 from harness_results.text.format import number, one_line, safe

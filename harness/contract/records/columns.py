@@ -265,6 +265,11 @@ TABLE = (
         "evaluations",
         unit="s",
     ),
+    Column(
+        "probes", "reading", str,
+        "the figures that [probes](writing-a-probe.md) measured of the trained network, as JSON "
+        'text: `{"probe.memory.capacity": 7.57}`',
+    ),
 )  # fmt: skip
 
 FIGURES = tuple(

@@ -13,6 +13,7 @@ import numpy as np
 
 from harness.contract.records.columns import COLUMNS, FIGURE_NAMES, FIGURES, names_of
 from harness.contract.records.explosion import is_exploding
+from harness.contract.records.probed import probe_figures
 from harness.contract.records.readable import readable
 from harness.contract.trial import Trial
 
@@ -85,6 +86,7 @@ class Record:
         row |= {name: self.details.get(name) for name in DETAILS}
         row |= {name: _number_or_none(self.details.get(name)) for name in NUMBERS}
         scores, sets = self.details.get("scores"), self.details.get("evaluation_sets")
+        probes = probe_figures(self.details)
         return row | {
             "launches": self.launches,
             "settings": json.dumps(other_settings(self.trial), sort_keys=True),
@@ -93,6 +95,7 @@ class Record:
             "gradient_horizon_step": self.horizon_step(),
             "gradient_exploding": self.exploding(),
             "seconds_to_solve": self.seconds_to_solve(),
+            "probes": json.dumps(finite(probes)) if probes else None,
         }
 
     @property

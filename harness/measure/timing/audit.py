@@ -67,7 +67,7 @@ class Auditor:
         clock: times the calls.
         label: of the backend, for errors.
         held_out: a batch for ``outputs``.
-        probe: a batch for ``gradients``.
+        flow_batch: a batch for ``gradients``.
     """
 
     trainer: Trainer
@@ -75,7 +75,7 @@ class Auditor:
     clock: Clock
     label: str
     held_out: Batch
-    probe: Batch
+    flow_batch: Batch
 
     def finding(self, claim: Claim, batches: Iterator[Batch]) -> str | None:
         """Return why the claim cannot be true; None if there is no finding."""
@@ -98,7 +98,7 @@ class Auditor:
         """Return the findings of one round: kind -> message."""
         trainer, n = self.trainer, len(batches)
         self._begin(weights, state)
-        held_out, probe = trainer.put(self.held_out), trainer.put(self.probe)
+        held_out, flow_batch = trainer.put(self.held_out), trainer.put(self.flow_batch)
         calls: dict[str, Callable[[], Any]] = {
             "parameters": trainer.parameters,
             "synchronize": trainer.synchronize,
@@ -110,7 +110,7 @@ class Auditor:
             "state": trainer.state,
             "load_state": lambda: trainer.load_state(None),
             "outputs": lambda: trainer.outputs(held_out),
-            "gradients": lambda: trainer.gradients(probe),
+            "gradients": lambda: trainer.gradients(flow_batch),
         }
         for _ in range(2):  # the first pass does the work that is still owed for earlier steps
             usual = {name: self._timed(call)[0] for name, call in calls.items()}

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from harness.contract.records.columns import FIGURES
 from harness.contract.records.evaluated import evaluated
+from harness.contract.records.probed import PROBES, probe_figures
 from harness.contract.records.record import Record
 from harness_results.render.samples import sample_lines
 from harness_results.study import findings
@@ -47,7 +48,7 @@ LEARNING = ("scores", "loss_baseline_exact", "criterion", "solved_lost_at")
 APART = (
     *LOGS, *GAP, *LEARNING,
     "samples", "samples_over_training", "flags", "notes", "launch_figures", "attempts",
-    "task_defaults", "evaluation_sets",
+    "task_defaults", "evaluation_sets", PROBES,
 )  # fmt: skip
 LAUNCH = [
     column
@@ -150,6 +151,8 @@ def _rest(record: Record, width: int, *, ascii_only: bool) -> Iterator[Text]:
     yield from _gradient_norm(record, width)
     yield from _evaluations(record.curves.get("evaluations"))
     yield from _sets(record)
+    probes = probe_figures(record.details).items()
+    yield from section("probes", {name: number(value) for name, value in probes})
     yield from _judgement(record)
     yield from _samples(record.details)
     details = {key: value for key, value in record.details.items() if key not in APART}

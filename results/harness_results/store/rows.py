@@ -8,10 +8,12 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Column, Connection, Select, case, func, insert, select, type_coerce
+from sqlalchemy import Column, Connection, Select, case, func, insert, select, type_coerce, update
 from sqlalchemy.types import NullType
 
 from harness.contract.errors import StoreError
+from harness.contract.records.probed import PROBES, probe_flags
+from harness.contract.records.readable import readable_curve
 from harness.contract.records.record import Record
 from harness.contract.trial import Trial
 from harness_results.store.database.schema import (
@@ -65,11 +67,16 @@ def pack(record: Record) -> PackedRecord:
     }
     digest = hashlib.sha256(encode(dict(record.environment)).encode()).hexdigest()[:16]
     fields = {name: getattr(record, name) for name in _FIELDS}
+    series = dict(record.curves)
+    if PROBES in record.details:  # apart, because probes are added to a record that never changes
+        details = dict(record.details)
+        series[PROBES] = details.pop(PROBES)
+        fields["details"] = details
     return PackedRecord(
         trial=flat | {"content": trial.content()},
         environment={"digest": digest, "content": dict(record.environment)},
         record=fields | {"trial_id": trial.trial_id, "environment": digest},
-        curves=[{"name": name, "content": content} for name, content in record.curves.items()],
+        curves=[{"name": name, "content": content} for name, content in series.items()],
     )
 
 
@@ -144,11 +151,14 @@ def read_launches(
     machines = _shared(connection, environments.c.digest, records.c.environment, wanted)
     is_packed = spool is not None
     series = _read_curves(connection, wanted, packed=is_packed) if with_curves else {}
+    probes = _read_probes(connection, wanted)
     launches = []
     for row in rows:
         trial, machine = models.get(row["trial_id"]), machines.get(row["environment"], {})
         of_record = series.get(row["record_id"], {})
         record = unpack(row, trial, machine, {} if is_packed else of_record)
+        if results := probes.get(row["record_id"]):
+            record = _with_probes(record, results)
         if spool is not None:
             record = replace(record, curves=PackedCurves(of_record, spool))
         launches.append(Launch(row["record_id"], row["run_id"], row["launch"], record))
@@ -210,7 +220,38 @@ def _read_curves(
     series: dict[int, dict[str, Any]] = {}
     content = type_coerce(curves.c.content, NullType()) if packed else curves.c.content
     query = select(curves.c.record_id, curves.c.name, content)
-    rows = connection.execute(query.where(curves.c.record_id.in_(wanted)))
+    mine = curves.c.record_id.in_(wanted) & (curves.c.name != PROBES)
+    rows = connection.execute(query.where(mine))
     for record_id, name, content in rows:
         series.setdefault(record_id, {})[name] = content
     return series
+
+
+def _read_probes(connection: Connection, wanted: Select[tuple[int]]) -> dict[int, Any]:
+    """Return record id -> what probes measured."""
+    mine = curves.c.record_id.in_(wanted) & (curves.c.name == PROBES)
+    rows = connection.execute(select(curves.c.record_id, curves.c.content).where(mine))
+    return {record_id: readable_curve(content) for record_id, content in rows}
+
+
+def _with_probes(record: Record, results: Any) -> Record:
+    """Return the record with its probes in its details, and a flag for each that failed."""
+    details = {**record.details, PROBES: results}
+    if failures := probe_flags(details):
+        details["flags"] = [*(record.details.get("flags") or ()), *failures]
+    return replace(record, details=details)
+
+
+def add_probe(
+    connection: Connection, wanted: Select[tuple[int]], name: str, content: Mapping[str, Any]
+) -> None:
+    """Add what a probe measured to the wanted records that ended well, or replace it."""
+    mine = records.c.record_id.in_(wanted) & (records.c.status == "ok")
+    ids = list(connection.scalars(select(records.c.record_id).where(mine)))
+    stored = _read_probes(connection, wanted)
+    for record_id in ids:
+        before = stored.get(record_id)
+        results = {**(before if isinstance(before, Mapping) else {}), name: dict(content)}
+        key = {"record_id": record_id, "name": PROBES}
+        insert_new(connection, curves, [{**key, "content": {}}])
+        connection.execute(update(curves).filter_by(**key).values(content=results))

@@ -168,6 +168,17 @@ class Store:
             lambda connection: rows.insert_record(connection, packed, run_id), write=True
         )
 
+    def add_probe(self, trial_id: str, name: str, content: Mapping[str, Any]) -> None:
+        """Add what a probe measured to each launch of a trial's latest run that ended well.
+
+        What the same probe measured before is replaced. Nothing else of a record changes.
+
+        Raises:
+            StoreError: the store cannot be written.
+        """
+        wanted = rows.launches(trial_id=trial_id, with_reused=self._has_identities)
+        self._database.run(lambda c: rows.add_probe(c, wanted, name, content), write=True)
+
     def calibrate(self, environment_id: str, name: str, content: Any) -> None:
         """Store a calibration of an environment (a limit, a noise floor), and replace an older one.
 

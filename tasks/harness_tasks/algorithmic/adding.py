@@ -249,6 +249,12 @@ class Adding(SequenceTask):
         markers[pairs.second, columns] = 1.0
         return markers
 
+    def latent(self, batch: Batch) -> Array:
+        """Return the sum of the marked numbers so far."""
+        numbers, markers = batch.inputs[..., 0], batch.inputs[..., 1]
+        total: Array = np.cumsum(np.where(markers > 0, numbers, 0.0), axis=0)
+        return total
+
     def baseline(self) -> float:
         """Return Var y, the loss of always predicting E y: 1/6, or 1/24 (``pascanu``, ``hs97``)."""
         return self.form.variance()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from harness.contract import Batch, Inputs, TaskDefaults, TaskOptions, UsageError
 from harness_tasks.formal.sets import Chances, NextSymbolTask
@@ -84,6 +85,14 @@ class Counting(NextSymbolTask):
         targets[letter == 0, 1:3] = 1.0
         targets[~mask] = 0.0
         return Batch(inputs, targets, mask)
+
+    def latent(self, batch: Batch) -> NDArray[np.floating]:
+        """Return the a's so far; from the first b on, how many of the letter are still to come."""
+        so_far = [np.cumsum(batch.inputs == letter, axis=0) for letter in range(1, self.outputs)]
+        letter = np.maximum(batch.inputs - 1, 0)
+        of_letter = np.take_along_axis(np.stack(so_far), letter[None].astype(np.int64), axis=0)[0]
+        count = np.where(letter == 0, of_letter, so_far[0] - of_letter)
+        return np.where(batch.mask, count, np.nan)
 
     def chances(self) -> Chances:
         """Count the n of each case: after t + 1 symbols the next letter is (t + 1) // n."""

@@ -68,6 +68,13 @@ class Dyck(NextSymbolTask):
         targets[..., kinds:] = is_last_open & (depth > 0)[..., None]
         return Batch(inputs, targets, np.ones(shape, dtype=np.bool_))
 
+    def latent(self, batch: Batch) -> NDArray[np.integer]:
+        """Return the depth: how many brackets are open."""
+        depth: NDArray[np.integer] = np.cumsum(
+            np.where(batch.inputs < self.options.kinds, 1, -1), axis=0
+        )
+        return depth
+
     def chances(self) -> Chances:
         """Compute the distribution of the depth, step by step."""
         kinds, most = self.options.kinds, self.options.depth

@@ -6,6 +6,7 @@ from abc import abstractmethod
 from typing import Any, ClassVar, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
 from harness.contract import (
@@ -75,6 +76,10 @@ class ProductTask(SequenceTask):
         if self.options.targets == "last":
             targets[:-1], mask[:-1] = 0, False
         return Batch(inputs, targets, mask)
+
+    def latent(self, batch: Batch) -> NDArray[np.integer]:
+        """Return the running product, whichever steps are scored."""
+        return running_products(multiplication_table(self.group), batch.inputs.astype(np.int32))
 
     def baseline(self) -> float:
         """Return ln n: every element of the group is as likely as any other."""

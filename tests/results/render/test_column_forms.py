@@ -19,7 +19,7 @@ flops_per_second fraction_of_peak fraction_of_serial_limit gradient_norm_first g
 gradient_norm_max gradient_norm_last clipped_fraction gradient_horizon gradient_decay
 peak_memory_bytes parity_error parity_tolerance environment_id started_at harness_version launches
 interval python settings gradient_horizon_censored deviation loss_baseline_exact solved_lost_at
-scores gradient_horizon_step gradient_exploding evaluation_sets seconds_to_solve
+scores gradient_horizon_step gradient_exploding evaluation_sets seconds_to_solve probes
 """.split()  # noqa: SIM905 (a table of words)
 INTEGERS = """
 run_id launch length layers hidden batch steps seed threads launches gradient_horizon_step

@@ -12,7 +12,7 @@ from harness.cli.main import OK
 from harness.cli.options.axes import store_option
 from harness.cli.options.trial_id import not_empty
 from harness.measure.sampling import LONGEST_TEXT
-from harness.sweep.trained import checkpoint_of
+from harness.sweep.trained.checkpoints import checkpoint_of
 from harness_results.text.format import safe
 
 

@@ -17,8 +17,8 @@ from harness.cli.output.results import stdout_console
 from harness.cli.output.units import as_json, print_units
 from harness.contract import UsageError
 from harness.contract.errors import with_fix
-from harness.probing.classes import CLASSES
-from harness.probing.units import CHARACTERS
+from harness.hidden_units.classes import CLASSES
+from harness.hidden_units.units import CHARACTERS
 
 
 @click.command("units")

@@ -12,6 +12,7 @@ from typing import Any
 
 from harness.contract.records.columns import FIGURES
 from harness.contract.records.evaluated import Evaluated, at_lengths, evaluated
+from harness.contract.records.probed import PROBES, Probed, probed
 from harness.contract.records.record import Figure, Record, finite
 from harness.contract.wording import counted
 from harness_results.study import findings
@@ -297,8 +298,9 @@ def _details(
             values.setdefault(name, []).append(value)
     scores = {name: median(of_seeds) for name, of_seeds in values.items()}
     details |= {"scores": scores} if scores else {}
-    sets = _evaluation_sets(outcomes)
-    return details | ({"evaluation_sets": sets} if sets else {})
+    sets, probes = _evaluation_sets(outcomes), _probes(ok)
+    details |= {"evaluation_sets": sets} if sets else {}
+    return details | ({PROBES: probes} if probes else {})
 
 
 def _evaluation_sets(outcomes: Sequence[Record]) -> list[dict[str, Any]]:
@@ -318,6 +320,28 @@ def _evaluation_sets(outcomes: Sequence[Record]) -> list[dict[str, Any]]:
         }
         for (name, length), seeds in by_set.items()
     ]
+
+
+def _probes(ok: Sequence[Record]) -> dict[str, dict[str, Any]]:
+    """Return the median figures of each probe over the seeds that have them."""
+    by_probe: dict[str, list[Probed]] = {}
+    for record in ok:
+        for name, each in probed(record.details).items():
+            if each.figures:
+                by_probe.setdefault(name, []).append(each)
+    return {
+        name: {
+            "version": seeds[0].version,
+            "says": seeds[0].says,
+            "figures": {figure: _middle(seeds, figure) for figure in seeds[0].figures},
+        }
+        for name, seeds in by_probe.items()
+    }
+
+
+def _middle(seeds: Sequence[Probed], figure: str) -> float | None:
+    values = [value for each in seeds if (value := each.figures.get(figure)) is not None]
+    return median(values) if values else None
 
 
 def _median(seeds: Sequence[Evaluated], name: str, total: int, worst: float) -> float | None:

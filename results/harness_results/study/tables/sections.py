@@ -18,6 +18,7 @@ from harness_results.study.tables.lengths import lengths_table
 from harness_results.study.tables.limits import limits
 from harness_results.study.tables.notes import reading
 from harness_results.study.tables.pivot import Pivot, pivot
+from harness_results.study.tables.probes import probe_tables
 from harness_results.study.tables.relative import relative
 from harness_results.study.tables.scaling_table import scaling_tables
 from harness_results.study.tables.summary import summary
@@ -28,6 +29,7 @@ FEWEST_DIGITS, MORE_DIGITS = 4, 2  # of ids; digits more than tell the trials ap
 Tables = Iterable[Pivot | Grid | None]
 FURTHER: dict[str, Callable[[Study], Tables]] = {
     "lengths": lambda study: (lengths_table(study),),
+    "probes": probe_tables,
     "scaling": scaling_tables,
     "crossover": lambda study: (crossover_table(study),),
     "devices": lambda study: (data_parallel_table(study),),

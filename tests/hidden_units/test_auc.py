@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from harness.probing.auc import areas, character_scores
+from harness.hidden_units.auc import areas, character_scores
 
 
 def counted(values, mask):

@@ -28,12 +28,12 @@ from harness.contract import (
     Vocabulary,
 )
 from harness.contract.errors import with_fix
+from harness.hidden_units.auc import areas, character_scores
+from harness.hidden_units.classes import CLASSES, Mask, class_masks
+from harness.hidden_units.view import LEVELS, ClassScore, UnitScore, View
 from harness.measure.checkpoint import load
 from harness.measure.setup import prepared_task, text_model, validation_batches
 from harness.plugins import Plugins
-from harness.probing.auc import areas, character_scores
-from harness.probing.classes import CLASSES, Mask, class_masks
-from harness.probing.view import LEVELS, ClassScore, UnitScore, View
 from harness.recurrence import step_of
 
 CHARACTERS = 20_000  # of a text, unless more or fewer are asked for

@@ -12,9 +12,9 @@ from builders import (
 )
 from harness.cells import LSTM, ReluRNN
 from harness.contract import UnknownNameError, UsageError, Vocabulary
+from harness.hidden_units.units import study_units
 from harness.measure.checkpoint import save
 from harness.plugins import load_plugins
-from harness.probing.units import study_units
 
 
 @pytest.fixture

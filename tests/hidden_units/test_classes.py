@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from harness.probing.classes import CLASSES, class_masks
+from harness.hidden_units.classes import CLASSES, class_masks
 
 
 def inside(text, name):

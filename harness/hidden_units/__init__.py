@@ -1,0 +1,1 @@
+"""What the hidden units of a trained text network respond to."""
