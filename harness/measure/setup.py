@@ -181,12 +181,13 @@ def text_model(plugins: Plugins, path: Path, stored: StoredModel, vocabulary: Vo
         StoreError: the tensors are not those of its trial.
     """
     trial, size = stored.trial, vocabulary.size
-    model = _model(plugins, trial, Inputs("token", size), size, "cross_entropy")
+    model = model_of(plugins, trial, Inputs("token", size), size, "cross_entropy")
     check_fit(path, stored.parameters, model, array_dtype(trial.dtype))
     return model
 
 
-def _model(plugins: Plugins, trial: Trial, inputs: Inputs, outputs: int, loss: Loss) -> Model:
+def model_of(plugins: Plugins, trial: Trial, inputs: Inputs, outputs: int, loss: Loss) -> Model:
+    """Return the model of a trial, whose task has these inputs, outputs and loss."""
     return Model(
         plugins.cell(trial.cell),
         inputs,
@@ -281,7 +282,7 @@ def prepare(trial: Trial, plugins: Plugins, backend: Backend, label: str) -> Set
     task = prepared_task(trial, plugins)
     task_label = plugins.label("task", trial.task)
     check_declared(task, task_label)
-    model = _model(plugins, trial, task.inputs, task.outputs, task.loss)
+    model = model_of(plugins, trial, task.inputs, task.outputs, task.loss)
     reason = query.why_unsupported(backend, model, trial)
     if reason is not None:
         raise UnsupportedError(reason)

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.contract import Model, Parameters, array_dtype
+from harness.contract import Parameters, array_dtype
 from harness.contract.probes import TrainedNetwork
 from harness.measure.checkpoint import check_fit, load
-from harness.measure.setup import prepared_task, validation_batches
+from harness.measure.setup import model_of, prepared_task, validation_batches
 from harness.plugins import Plugins
 from harness.plugins.task_validation import check_declared
 from harness.probing.stepper import DerivedStepper
@@ -27,9 +27,7 @@ def trained_network(plugins: Plugins, checkpoint: Path) -> TrainedNetwork:
     label = plugins.label("task", trial.task)
     task = prepared_task(trial, plugins)
     check_declared(task, label)
-    model = Model(
-        plugins.cell(trial.cell), task.inputs, trial.hidden, trial.layers, task.outputs, task.loss
-    )
+    model = model_of(plugins, trial, task.inputs, task.outputs, task.loss)
     check_fit(checkpoint, stored.parameters, model, array_dtype(trial.dtype))
     weights: Parameters = {
         name: np.asarray(values, np.float64) for name, values in stored.parameters.items()

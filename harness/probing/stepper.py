@@ -26,7 +26,8 @@ class DerivedStepper(Stepper):
 
     def __init__(self, model: Model, parameters: Parameters) -> None:
         self._model, self._recurrence = model, derive(model.cell)
-        self._readout = parameters["weight_out"], parameters["bias_out"]
+        self._readout = parameters[model.readout_weight], parameters["bias_out"]
+        self._embedding = parameters.get("embedding")
         self._weights = [
             {
                 name.removesuffix(f"_l{layer}"): values
@@ -73,15 +74,23 @@ class DerivedStepper(Stepper):
         new: list[Layer] = []
         tape: list[tuple[Array, Layer, Layer]] = []
         for layer, weights in enumerate(self._weights):
-            if layer == 0 and self._model.inputs.kind == "token":
-                zx = weights["weight_ih"].T[inputs] + weights["bias_ih"]
-            else:
-                zx = (new[-1][0] if layer else inputs) @ weights["weight_ih"].T + weights["bias_ih"]
+            zx = self._input_product(layer, new[-1][0] if layer else inputs) + weights["bias_ih"]
             before = tuple(part[layer] for part in state)
             after, products = self._layer_step(layer, zx, before)
             new.append(after)
             tape.append((zx, before, products))
         return _stacked(new), tape
+
+    def _input_product(self, layer: int, values: NDArray[Any]) -> Array:
+        """Return the product of weight_ih with what the layer reads."""
+        weight = self._weights[layer]["weight_ih"]
+        if layer == 0 and self._embedding is not None:
+            values = self._embedding[values]
+        elif layer == 0 and self._model.inputs.kind == "token":
+            rows: Array = weight.T[values]
+            return rows
+        product: Array = values @ weight.T
+        return product
 
     def _layer_step(self, layer: int, zx: Array, before: Layer) -> tuple[Layer, Layer]:
         weights, products = self._weights[layer], self._model.cell.products

@@ -1,5 +1,7 @@
 """The stepper: states against the reference engine, Jacobians against torch and differences."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -27,9 +29,11 @@ def state_of(model, seed=2):
     return tuple(rng.normal(size=shape) * 0.5 for shape in model.state_shapes(B))
 
 
-@pytest.mark.parametrize("name", CELLS)
+@pytest.mark.parametrize("name", [*CELLS, "embedded"])
 def test_outputs_are_those_of_the_reference_with_the_state_carried(name):
-    model = model_of(PLUGINS.cell(name), "token")
+    model = model_of(PLUGINS.cell("rnn" if name == "embedded" else name), "token")
+    if name == "embedded":
+        model = replace(model, outputs=D, embedding=H, tied_readout=True)
     weights, rng = weights_of(model), np.random.default_rng(3)
     reference = PLUGINS.backend("numpy")
     execution = Execution(reference.variants(model.cell)[0], dtype="float64")
