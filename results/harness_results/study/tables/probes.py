@@ -30,21 +30,23 @@ def probe_tables(study: Study) -> Iterator[Grid]:
 
 
 def _table(study: Study, name: str, rows: list[tuple[tuple[str, ...], Probed]]) -> Grid:
-    known = [
+    figures = [
         figure
         for figure in dict.fromkeys(figure for _, each in rows for figure in each.figures)
         if any(each.figures.get(figure) is not None for _, each in rows)
     ]
     says = {figure: text for _, each in rows for figure, text in each.says.items()}
-    notes = [f"{one_line(figure)}: {one_line(says[figure])}" for figure in known if figure in says]
+    notes = [
+        f"{one_line(figure)}: {one_line(says[figure])}" for figure in figures if figure in says
+    ]
     if study.is_over_seeds:
         notes.append(OVER_SEEDS)
     return Grid(
         title=f"{study.task}: probe {one_line(name)}",
         axes=(*study.networks.axes, "T"),
-        columns=tuple(map(one_line, known)),
+        columns=tuple(map(one_line, figures)),
         rows=tuple(
-            (labels, tuple(number(each.figures.get(figure)) for figure in known))
+            (labels, tuple(number(each.figures.get(figure)) for figure in figures))
             for labels, each in rows
         ),
         notes=tuple(notes),
