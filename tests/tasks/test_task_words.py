@@ -6,6 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from harness.probing.units import study_units
 
 import harness
 from builders import saved_network, zero_weights
@@ -13,7 +14,6 @@ from harness.cells import LSTM
 from harness.contract import CorpusError, UsageError, Vocabulary
 from harness.contract.vocabulary import words_of
 from harness.plugins import load_plugins
-from harness.probing.units import study_units
 from harness.testing.compare import run_check
 from harness.testing.tasks import checks_for_task
 from harness_tasks import Words
