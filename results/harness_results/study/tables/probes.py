@@ -36,8 +36,8 @@ def _table(study: Study, name: str, rows: list[tuple[tuple[str, ...], Probed]]) 
         if any(each.figures.get(figure) is not None for _, each in rows)
     ]
     says = {figure: text for _, each in rows for figure, text in each.says.items()}
-    described = [figure for figure in figures if figure in says]
-    notes = [f"{one_line(figure)}: {one_line(says[figure])}" for figure in described]
+    explained = [figure for figure in figures if figure in says]
+    notes = [f"{one_line(figure)}: {one_line(says[figure])}" for figure in explained]
     if study.is_over_seeds:
         notes.append(OVER_SEEDS)
     return Grid(
