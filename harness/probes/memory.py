@@ -56,7 +56,7 @@ class LinearMemory(Probe):
             kept, curves = _reals(reading, decoder, rows, lags)
         share = kept.mean(axis=1)
         below = np.flatnonzero(share < HALF)
-        figures: ClassVar[Mapping[str, str]] = {
+        figures = {
             "capacity": float(kept.sum()),
             "reach_steps": int(below[0]) if below.size else lags,
             "lags_steps": lags,
