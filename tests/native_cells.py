@@ -66,6 +66,24 @@ class Greatest(Cell):
         return (ops.tanh(ops.maximum(a, b)) + 0.5 * ops.tanh(ops.absolute(a)),)
 
 
+class Confusing(Cell):
+    """Names that, joined, are those of macros, types, functions, weights and other values."""
+
+    name, gates, vectors = "confusing", ("total", "VECTORS", "t", "positive", "backward"), ("t",)
+    products = (
+        Product("d", ("total",)), Product("MOST", ("VECTORS",)), Product("ptrdiff", ("t",)),
+        Product("where", ("positive",)), Product("sigmoid", ("backward",)),
+        Product("own", ("t",)), Product("d_0_1", ("t",)),
+    )  # fmt: skip
+
+    def step(self, ops, zx, state, own):
+        a, b, c, d, e = ops.split(zx, 5)
+        taken = {each.name: ops.product(each.name, state.h) for each in self.products}
+        chosen = ops.relu(d * taken["where"]) * ops.sigmoid(c * taken["ptrdiff"]) * own.t
+        left = ops.tanh(a + b * taken["d"]) * taken["MOST"] - ops.tanh(e * taken["sigmoid"])
+        return (0.3 * left + ops.tanh(chosen * taken["own"] + taken["d_0_1"]),)
+
+
 class Delay(Cell):
     """States that pass by, one of them read by nobody, and a constant one."""
 
@@ -127,6 +145,6 @@ class TooWide(Cell):
 FOUR = (RNN(), ReluRNN(), LSTM(), GRU())
 CELLS = (
     *FOUR, MinGRU(), MinLSTM(), PeepholeLSTM(), ResetBeforeGRU(), IndRNN(), Leaky(), SRU(),
-    SignedDiagonal(), Wide(), Everything(), Greatest(), Delay(), Projected(), Multiplicative(),
-    Normalised(),
+    SignedDiagonal(), Wide(), Everything(), Greatest(), Confusing(), Delay(), Projected(),
+    Multiplicative(), Normalised(),
 )  # fmt: skip

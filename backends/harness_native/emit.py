@@ -59,10 +59,14 @@ class Tile(Spelling):
     """
 
     def __init__(self, plan: Plan, stage: int) -> None:
-        super().__init__()
+        super().__init__(("ptrdiff_t", "signed_bits"))
         self._plan, self._stage, self._cell = plan, stage, plan.recurrence.cell
         self._states = identifiers(self._cell.states)
         self.pointers: dict[str, tuple[str, str]] = {}
+
+    def unique(self, name: str) -> str:
+        """Return a variable's name; one of capitals could be a macro."""
+        return super().unique(name.lower() if name.isupper() else name)
 
     def number(self, value: float) -> str:
         """Return a constant of the type ``real``."""
@@ -108,7 +112,9 @@ class Tile(Spelling):
             mean = self._address(location)
             return [f"NAME(add_mean)({mean}, {value}, column, n, hidden);"]
         store = f"NAME(store)({self._address(location)}, {value}, n);"
-        return ["if (d_total != NULL)", f"    {store}"] if array == "d_total" else [store]
+        if array == "d_total":
+            return [f"if ({self._array(location)} != NULL)", f"    {store}"]
+        return [store]
 
     def _address(self, location: Location) -> str:
         array, at, piece = location

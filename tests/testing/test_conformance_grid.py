@@ -15,12 +15,13 @@ from harness.cells import LSTM, RNN
 from harness.cells.minimal import MinGRU, MinLSTM
 from harness.cli.main import NOT_OK, OK, cli
 from harness.cli.work import check as check_verb
-from harness.contract import Missing, UnavailableError
+from harness.contract import Cell, Missing, UnavailableError
 from harness.plugins import load_plugins
 from harness.testing import Check, checks_for_backend, checks_for_cell, run_check
 from harness.testing.backend.grid import AXES, cover, product
 from harness.testing.backend.suite import CELL_CHECKS, VARIANT_CHECKS
-from harness.testing.bench import FEW_SHAPES
+from harness.testing.backend.verification import float32_is_computed_in_float32
+from harness.testing.bench import FEW_SHAPES, Bench
 from harness.testing.compare import NotApplicable
 from harness_numpy import NumpyBackend
 from harness_numpy.trainer import NumpyTrainer
@@ -434,6 +435,20 @@ def test_a_backend_may_leave_out_some_cells():
 def test_the_minimal_cells_pass(cell):
     results = [run_check(check) for check in checks_for_cell(cell)]
     assert all(result.passed and not result.skipped for result in results), results
+
+
+class Logistic(Cell):
+    """A driven logistic map: over 64 steps it magnifies a rounding error ten thousand times."""
+
+    name, gates, products = "logistic", ("h",), ()
+
+    def step(self, ops, zx, state, own):
+        return (1.0 - 1.2 * state.h * state.h + 0.3 * ops.tanh(zx),)
+
+
+def test_a_cell_that_magnifies_rounding_may_differ_by_that_in_float32():
+    bench = Bench(NumpyBackend(), NumpyBackend(), Logistic(), "loop")
+    float32_is_computed_in_float32(bench)
 
 
 class Fast(Fake):

@@ -44,7 +44,7 @@ class Program:
         forward, reverse: the parts of a time step, then the function over all.
         outer: the products of old states: taken before a step, and after its reverse.
         states, products, vectors: their names as parts of the arrays' names.
-        arrays: the names of arrays that other names could equal.
+        arrays: the names of arrays, and of a function, that other names could equal.
     """
 
     def __init__(self, cell: Cell) -> None:
@@ -64,7 +64,7 @@ class Program:
             ("vector", "d_vector"): self.vectors,
             ("product", "bias", "operand", "back", "d_product"): self.products,
         }
-        self.arrays = {"d_hidden", "d_means"} | {
+        self.arrays = {"d_hidden", "d_means", "where_positive"} | {
             f"{array}_{name}"
             for arrays, names in parts.items()
             for array in arrays

@@ -25,7 +25,7 @@ SLOPES = ("sigmoid_backward", "tanh_backward")
 class TorchSpelling(Spelling):
     """Buffers are (T, B, n*H), or (B, n*H) of one time step: products read and write them."""
 
-    lowering, flat, fills = TorchLowering, True, True
+    lowering, flat, fills, reserved = TorchLowering, True, True, SLOPES
 
     def __init__(self, form: Form) -> None:
         self.form = form
@@ -73,7 +73,8 @@ class TorchSpelling(Spelling):
             first = order.index(free[0])
             weight, y = self._weight(code, index, first, first + len(free)), code.name(whole)
             if stated.bias:
-                bias = code.fix(f"bias_{stated.name}", "bias")
+                label = f"bias_{stated.name}"
+                bias = code.fix(label, "whole", label)
                 code.line(f"torch.addmm({bias}, {x}, {weight}, out={y})")
             else:
                 code.line(f"torch.mm({x}, {weight}, out={y})")
@@ -93,7 +94,8 @@ class TorchSpelling(Spelling):
         elif op in {"back", "addback"}:
             name = self.recurrence.cell.products[value].name
             d = code.name(self.products[value], f"d_{name}")
-            weight = code.fix(f"weight_{name}", "back")
+            label = f"weight_{name}"
+            weight = code.fix(label, "whole", label)
             added = [x] if op == "addback" else []
             code.line(_call("addmm" if added else "mm", y, [*added, d, weight]))
         elif op == "affine":

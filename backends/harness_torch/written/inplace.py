@@ -148,7 +148,7 @@ class InPlaceKernel:
                 weight, first, stop = what
                 fixed[name] = _part_of(others[weight], first * hidden, stop * hidden).t()
             elif kind != "unit":
-                fixed[name] = others[name]
+                fixed[name] = others[what[0]]
         return fixed
 
     def _number(self, value: float, wide: bool) -> Tensor:

@@ -214,10 +214,13 @@ class _Proof:
         expected = 0.5 * (low[worst] + high[worst])
         error = abs(stated[worst] - expected)
         function = self.function
+        fix = "Let step compute the same with arrays as with symbols"
+        if not np.isfinite(error):
+            fix = "Keep what sqrt, log and / take away from 0, as in ops.sqrt(x + 1e-6)"
         raise ParityError(
-            f"{function.label}: d_{function.arguments[index]} of {function.gradient_name} "
-            f"is off by {error:.3g} from the finite difference of its own {function.name}, "
-            f"{expected:.3g} (hidden {function.hidden}). Correct {function.gradient_name}"
+            f"{function.label}: d_{function.arguments[index]} of {function.gradient_name} is "
+            f"{stated[worst]:.3g}, the finite difference of {function.name} {expected:.3g} "
+            f"(hidden {function.hidden}). {fix}"
         )
 
     def _in_float32(self) -> None:

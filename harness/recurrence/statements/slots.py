@@ -52,6 +52,7 @@ class Names:
     """Names in one program.
 
     Args:
+        reserved: names that no slot may have.
         flat: each new slot is a buffer of its own; False: the next part of one.
 
     Attributes:
@@ -60,8 +61,8 @@ class Names:
         buffers: the buffers that the program needs for its own values, each as one slot.
     """
 
-    def __init__(self, *, flat: bool) -> None:
-        self._flat = flat
+    def __init__(self, reserved: Iterable[str] = (), *, flat: bool) -> None:
+        self._reserved, self._flat = tuple(reserved), flat
         self._counts: Counter[str] = Counter()
         self.slots: dict[Slot, str] = {}
         self.fixed: dict[str, tuple[Any, ...]] = {}
@@ -71,7 +72,7 @@ class Names:
         """Return the name of a slot: ``label``, with a number if it is another's name."""
         if slot not in self.slots:
             base = re.sub(r"\W", "_", label or self._label(slot))
-            name, count, used = base, 2, {*self.slots.values(), *self.fixed}
+            name, count, used = base, 2, {*self._reserved, *self.slots.values(), *self.fixed}
             while name in used:
                 name, count = f"{base}_{count}", count + 1
             self.slots[slot] = name
@@ -134,6 +135,8 @@ class Code:
 
     def fix(self, name: str, *what: object) -> str:
         """Return the name of an argument that no time step changes, and say what it is."""
+        while name in self.names.slots.values() or self.names.fixed.get(name, what) != what:
+            name += "_"
         self.names.fixed[name] = what
         self.fixed.add(name)
         return name

@@ -30,16 +30,18 @@ class Spelling(ABC):
             zx.
         lowering: to the engine's operations.
         mixed: operations that are joined with neighbours although their ``value`` differs.
+        reserved: names that no value may have.
     """
 
     lowering: ClassVar[type[Lowering]]
     flat: ClassVar[bool]
     fills: ClassVar[bool]
     mixed: ClassVar[frozenset[str]] = frozenset({"copy"})
+    reserved: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, recurrence: Recurrence) -> None:
         self.recurrence, self.graph = recurrence, recurrence.graph
-        self.names = Names(flat=self.flat)
+        self.names = Names(self.reserved, flat=self.flat)
         self.chunks, self.products = self.laid_out()
 
     @abstractmethod

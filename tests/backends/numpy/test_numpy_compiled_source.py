@@ -14,7 +14,7 @@ from harness.recurrence import derive
 from harness_numpy.compiled.source import Program, source
 from harness_numpy.recurrence.layer import Shape, Stepwise
 from harness_numpy.variants import unwritten
-from native_cells import Normalised
+from native_cells import Confusing, Normalised
 from random_cells import random_cells
 
 pytestmark = pytest.mark.skipif(find_spec("numba") is None, reason="Numba is not installed")
@@ -112,7 +112,7 @@ def assert_near(cell, expected, batch, hidden):
 
 @pytest.mark.parametrize("batch", [1, 3])
 @pytest.mark.parametrize(
-    "cell", [*CELLS.values(), OddNames(), Copies()], ids=lambda cell: cell.name
+    "cell", [*CELLS.values(), OddNames(), Confusing(), Copies()], ids=lambda cell: cell.name
 )
 def test_source_equals_the_interpreted_step(cell, batch):
     assert_near(cell, results(cell, Stepwise, batch, H), batch, H)

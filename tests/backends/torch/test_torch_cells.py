@@ -20,6 +20,7 @@ from harness.contract import (
 )
 from harness.recurrence import derive
 from harness.testing.equations import run_equations
+from native_cells import Confusing
 from random_cells import random_cells
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
@@ -126,7 +127,7 @@ class Clone(Cell):
 
 CELLS = [
     PeepholeLSTM(), ResetBeforeGRU(), IndRNN(), Leaky(), SRU(), Signed(), Normalised(), Many(),
-    Delays(), TwoProducts(), Passing(), Learnt(), Clone(),
+    Delays(), TwoProducts(), Passing(), Learnt(), Clone(), Confusing(),
 ]  # fmt: skip
 each_cell = pytest.mark.parametrize("cell", CELLS, ids=lambda cell: cell.name)
 
