@@ -26,20 +26,25 @@ CELLS: dict[type[Cell], type[eqx.nn.LSTMCell | eqx.nn.GRUCell]] = {
 class Stack(eqx.Module):
     """Stacked cells and a linear readout. It holds arrays only: all of it is trained."""
 
+    embedding: eqx.nn.Embedding | None
     cells: list[Any]
     readout: eqx.nn.Linear
 
     def __init__(self, model: Model, key: Array) -> None:
         kind = CELLS[type(model.cell)]
-        widths = [model.inputs.size] + [model.hidden] * (model.layers - 1)
+        size, width = model.inputs.size, model.embedding
+        self.embedding = None if width is None else eqx.nn.Embedding(size, width, key=key)
+        widths = [model.input_width] + [model.hidden] * (model.layers - 1)
         self.cells = [kind(width, model.hidden, key=key) for width in widths]
         self.readout = eqx.nn.Linear(model.hidden, model.outputs, key=key)
 
     def __call__(
         self, values: Array, state: States, dropout: Dropout, probes: Array | None
     ) -> tuple[Array, States]:
-        """Return outputs (T, B, K) and the final state, given values (T, B, D)."""
+        """Return outputs (T, B, K) and the final state, given values (T, B, D), or tokens."""
         finals = []
+        if self.embedding is not None:
+            values = jax.vmap(jax.vmap(self.embedding))(values)
         for index, cell in enumerate(self.cells):
             start = tuple(part[index] for part in state)
             probe = None if probes is None else probes[index]
@@ -72,6 +77,8 @@ class EquinoxNetwork(Traced):
         ]
         values = [value for layer in named for value in layer.values()]
         values += [parameters["weight_out"], parameters["bias_out"]]
+        if self.model.embedding is not None:
+            values.append(parameters["embedding"])
 
         def leaves(stack: Stack) -> list[Array]:
             cells = [
@@ -79,7 +86,8 @@ class EquinoxNetwork(Traced):
                 for cell, layer in zip(stack.cells, named, strict=True)
                 for name in layer
             ]
-            return [*cells, stack.readout.weight, stack.readout.bias]
+            tables = [] if stack.embedding is None else [stack.embedding.weight]
+            return [*cells, stack.readout.weight, stack.readout.bias, *tables]
 
         return eqx.tree_at(leaves, self._empty, values)
 

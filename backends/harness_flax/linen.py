@@ -42,6 +42,8 @@ class LinenNetwork(Traced):
             for n in range(self.model.layers)
         }
         readout = {"kernel": parameters["weight_out"].T, "bias": parameters["bias_out"]}
+        if self.model.embedding is not None:
+            layers["embedding"] = {"embedding": parameters["embedding"]}
         return {"params": layers | {"readout": readout}}
 
     def outputs(
@@ -86,8 +88,11 @@ class Stack(nn.Module):
     def __call__(
         self, values: Array, carries: list[Any], probes: Array | None, deterministic: bool
     ) -> tuple[Array, list[Any]]:
-        """Return outputs (T, B, K) and each layer's final carry, given values (T, B, D)."""
+        """Return outputs (T, B, K) and the final carries, given values (T, B, D), or tokens."""
         finals = []
+        if self.model.embedding is not None:
+            table = nn.Embed(self.model.inputs.size, self.model.embedding, name="embedding")
+            values = table(values)
         for index, carry in enumerate(carries):
             cell = CELLS[type(self.model.cell)](self.model.hidden, name=f"cell_{index}")
             if probes is not None:

@@ -41,6 +41,8 @@ class NnxNetwork(Traced):
     def weights(self, parameters: dict[str, Array]) -> Tree:
         """Return the parameters by module."""
         layers = {f"rnn_{n}": {"cell": self._cell(parameters, n)} for n in range(self.model.layers)}
+        if self.model.embedding is not None:
+            layers["embedding"] = {"embedding": parameters["embedding"]}
         return layers | {
             "readout": {"kernel": parameters["weight_out"].T, "bias": parameters["bias_out"]}
         }
@@ -77,8 +79,14 @@ class Stack(nnx.Module):
 
     def __init__(self, model: Model, dtype: Dtype, rngs: nnx.Rngs) -> None:
         self.layers = model.layers
+        table = None
+        if model.embedding is not None:
+            table = nnx.Embed(
+                model.inputs.size, model.embedding, dtype=dtype, param_dtype=dtype, rngs=rngs
+            )
+        self.embedding = nnx.data(table)
         for index in range(model.layers):
-            width = model.inputs.size if index == 0 else model.hidden
+            width = model.input_width if index == 0 else model.hidden
             cell = CELLS[type(model.cell)](
                 width,
                 model.hidden,
@@ -97,8 +105,10 @@ class Stack(nnx.Module):
     def __call__(
         self, values: Array, carries: list[Any], probes: Array | None, rngs: nnx.Rngs | None
     ) -> tuple[Array, list[Any]]:
-        """Return outputs (T, B, K) and each layer's final carry, given values (T, B, D)."""
+        """Return outputs (T, B, K) and the final carries, given values (T, B, D), or tokens."""
         finals = []
+        if self.embedding is not None:
+            values = self.embedding(values)
         for index, carry in enumerate(carries):
             rnn = getattr(self, f"rnn_{index}")
             if probes is not None:

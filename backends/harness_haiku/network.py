@@ -39,6 +39,8 @@ class HaikuNetwork(Traced):
     def weights(self, parameters: dict[str, Array]) -> Tree:
         """Return the parameters by module."""
         modules: Tree = {"readout": {"w": parameters["weight_out"].T, "b": parameters["bias_out"]}}
+        if self.model.embedding is not None:
+            modules["embedding"] = {"embeddings": parameters["embedding"]}
         convert = {ReluRNN: _vanilla, LSTM: _lstm, ResetBeforeGRU: _gru}[type(self.model.cell)]
         for index in range(self.model.layers):
             layer = LayerParameters.of(self.model.cell, parameters, index)
@@ -60,6 +62,9 @@ class HaikuNetwork(Traced):
 
     def _stack(self, inputs: Array, state: States, probes: Array | None) -> tuple[Array, States]:
         values, finals = encoded(self.model, inputs, state[0].dtype), []
+        if self.model.embedding is not None:
+            size, width = self.model.inputs.size, self.model.embedding
+            values = hk.Embed(size, width, name="embedding")(values)
         for index in range(self.model.layers):
             core = CORES[type(self.model.cell)](self.model.hidden, name=f"layer_{index}")
             start = _haiku_state(tuple(part[index] for part in state))

@@ -45,8 +45,13 @@ class Stack:
             model.outputs, dtype="float32", kernel_initializer="zeros"
         )
         for index, layer in enumerate(self._layers):
-            layer.build((None, None, model.inputs.size if index == 0 else model.hidden))
+            layer.build((None, None, model.input_width if index == 0 else model.hidden))
         self._readout.build((None, None, model.hidden))
+        self._embedding: Any = None
+        if model.embedding is not None:
+            size = model.inputs.size
+            self._embedding = keras.layers.Embedding(size, model.embedding, dtype="float32")
+            self._embedding.build((None, None))
 
     @property
     def variables(self) -> list[Any]:
@@ -55,7 +60,8 @@ class Stack:
         recurrent = [
             part for cell in cells for part in (cell.kernel, cell.recurrent_kernel, cell.bias)
         ]
-        return [*recurrent, self._readout.kernel, self._readout.bias]
+        table = [] if self._embedding is None else [self._embedding.embeddings]
+        return [*recurrent, self._readout.kernel, self._readout.bias, *table]
 
     def __call__(
         self, values: Tensor, state: States, *, training: bool, probes: Tensor | None = None
@@ -65,12 +71,14 @@ class Stack:
         Keras takes batches first. Swapping axes copies nothing, because the layers swap them back.
 
         Args:
-            values: (T, B, D).
+            values: (T, B, D), or tokens (T, B) for the embedding.
             state: the initial state, each (layers, B, H).
             training: whether dropout acts.
             probes: (layers, T, B, H) zeros added to each h_t, or None.
         """
         values, finals = ops.swapaxes(values, 0, 1), []
+        if self._embedding is not None:
+            values = self._embedding(values)
         for index, own in enumerate(self._layers):
             start, layer = [part[index] for part in state], own
             if probes is not None:
@@ -119,7 +127,8 @@ def weights_of(model: Model, parameters: Mapping[str, Tensor]) -> list[Tensor]:
         else:
             bias = own["bias_ih"] + own["bias_hh"]
         weights += [ops.transpose(own["weight_ih"]), ops.transpose(own["weight_hh"]), bias]
-    return [*weights, ops.transpose(parameters["weight_out"]), parameters["bias_out"]]
+    table = [] if model.embedding is None else [parameters["embedding"]]
+    return [*weights, ops.transpose(parameters["weight_out"]), parameters["bias_out"], *table]
 
 
 def _zrn(rows: Tensor) -> Tensor:

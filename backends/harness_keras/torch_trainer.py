@@ -103,7 +103,8 @@ class KerasStack:
 
     def __init__(self, model: Model) -> None:
         self._stack = Stack(model)
-        self._tokens = model.inputs.size if model.inputs.kind == "token" else None
+        one_hot = model.inputs.kind == "token" and model.embedding is None
+        self._tokens = model.inputs.size if one_hot else None
         self.weights: Weights = {
             f"{n}_{var.name}": var.value for n, var in enumerate(self._stack.variables)
         }

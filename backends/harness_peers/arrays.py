@@ -45,8 +45,8 @@ def joined(gates: list[LayerParameters]) -> LayerParameters:
 
 
 def encoded(model: Model, inputs: Array, dtype: jnp.dtype) -> Array:
-    """Return vectors (T, B, D): tokens one-hot, as the libraries' layers take vectors only."""
-    if model.inputs.kind != "token":
+    """Return vectors (T, B, D), tokens one-hot; or tokens for the library's embedding."""
+    if model.inputs.kind != "token" or model.embedding is not None:
         return inputs
     return jax.nn.one_hot(inputs, model.inputs.size, dtype=dtype)
 

@@ -43,6 +43,7 @@ class Peer(Backend):
 
     groups = ("peers",)
     rule_options = RULE_OPTIONS  # those of torch or JAX: the harness updates their weights
+    embeddings = True
     title: ClassVar[str]
     libraries: ClassVar[Mapping[str, str]]
     cells: ClassVar[Mapping[type[Cell], tuple[str, ...]]]
@@ -62,8 +63,8 @@ class Peer(Backend):
         return self.cells.get(type(cell), ())
 
     def why_unsupported(self, model: Model, trial: Trial) -> str | None:
-        """Say that the library has no such cell, or lacks it in this variant."""
-        return self._why_no_variant(model.cell, trial.variant)
+        """Say that the library has no such cell, lacks it in this variant, or ties no readout."""
+        return self._why_not(model, trial.variant)
 
     def trainer(
         self, model: Model, optimizer: Optimizer, parameters: Parameters, execution: Execution
@@ -71,12 +72,12 @@ class Peer(Backend):
         """Return a trainer.
 
         Raises:
-            UnsupportedError: the library has no such cell.
+            UnsupportedError: the library has no such cell, or the readout is tied.
             UnknownNameError: there is no such variant.
             UsageError: the device or dtype is not there, or the parameters do not fit the model.
             UnavailableError: a library cannot be imported.
         """
-        if reason := self._why_no_variant(model.cell, execution.variant):
+        if reason := self._why_not(model, execution.variant):
             raise UnsupportedError(reason)
         check_variant(self, model.cell, execution.variant)
         check_dtype(self, execution)
@@ -88,6 +89,14 @@ class Peer(Backend):
         self, model: Model, optimizer: Optimizer, parameters: Parameters, execution: Execution
     ) -> Trainer:
         """Return a trainer of a checked variant; the libraries are imported."""
+
+    def _why_not(self, model: Model, variant: str) -> str | None:
+        if model.tied_readout:
+            return (
+                f"{self.title}'s readout has a weight of its own in the harness: "
+                "leave --tied-readout out"
+            )
+        return self._why_no_variant(model.cell, variant)
 
     def _why_no_variant(self, cell: Cell, variant: str) -> str | None:
         own = self.variants(cell)

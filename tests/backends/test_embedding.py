@@ -18,6 +18,7 @@ ENGINES = (
     *(f"jax:{name}" for name in ("scan", "fused", "deer", "native")),
 )
 COMPILED = "torch:compiled"  # takes seconds
+PEERS = ("equinox:scan", "flax:linen", "flax:nnx", "haiku:unroll")
 
 
 def model_of(embedding, cell=None, layers=2):
@@ -113,6 +114,20 @@ def check(engine, model, **execution):
 @pytest.mark.parametrize("engine", ENGINES)
 def test_every_engine_has_torchs_loss_gradients_and_update(engine, embedding):
     check(engine, model_of(embedding))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", PEERS)
+def test_a_peers_own_embedding_has_torchs_loss_gradients_and_ties_no_readout(engine):
+    model = model_of(3, layers=1)
+    trainer, (loss, gradients) = trainer_of(engine, model), expected(model)
+    computed = trainer.gradients(trainer.put(drawn(model)[1]))
+    assert computed.loss == pytest.approx(loss, rel=1e-12)
+    for name, gradient in gradients.items():
+        close = {"rtol": 1e-9, "atol": 1e-12, "err_msg": name}
+        np.testing.assert_allclose(computed.parameters[name], gradient, **close)
+    with pytest.raises(UnsupportedError, match="leave --tied-readout out"):
+        trainer_of(engine, model_of(H))
 
 
 @pytest.mark.slow

@@ -347,7 +347,7 @@ WRONG = {
     ),
     "table of tokens": (
         Fake(KeepsTheLastOfEachToken),
-        "an_embedding_and_a_tied_readout_equal_the_reference",
+        "an_embedding_equals_the_reference",
         f"embedding: .*{ERROR}.*embedding 3",
     ),
     "forget gate of long sequences": (

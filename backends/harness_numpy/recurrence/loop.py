@@ -167,7 +167,7 @@ class LoopNetwork(Network[Tape]):
         if self.model.inputs.kind != "token":
             return now.inputs
         if self.model.embedding is not None:
-            return self._p["embedding"][now.inputs]
+            return self._p["embedding"].take(now.inputs, axis=0)
         one_hot: Array = np.zeros((len(now.inputs), self.model.inputs.size), self.gradients.dtype)
         one_hot[np.arange(len(now.inputs)), now.inputs] = 1
         return one_hot
