@@ -12,7 +12,6 @@ from harness_results.charts.marks import panels, part, tooltips
 from harness_results.charts.panels import Panel
 from harness_results.charts.series import Labelled, rows_of
 from harness_results.study.seeds.ladder import Rung, rungs_of
-from harness_results.study.study import studies
 from harness_results.study.tables.pivot import SOLVED
 from harness_results.text.thinning import evenly_chosen
 
@@ -26,7 +25,7 @@ def ladder(entries: Sequence[Labelled]) -> Rows:
     Of many networks or rungs some are drawn, evenly chosen.
     """
     by_record = {id(entry.record): entry for entry in entries}
-    rungs = rungs_of(studies(entry.record for entry in entries))
+    rungs = rungs_of(list(dict.fromkeys(entry.study for entry in entries)))
     engines = {rung.record.trial.engine for rung in rungs}
     names = list(dict.fromkeys(rung.name for rung in rungs))
     networks = list(dict.fromkeys(_network(rung, engines) for rung in rungs))

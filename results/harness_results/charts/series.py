@@ -28,12 +28,14 @@ class Labelled:
         settings: what varies except cell, engine, length and seeds, in words.
         network: the cell and everything that varies, in words.
         series: the number of its line in its task: the same at every length.
+        study: of its task.
     """
 
     record: Record
     settings: tuple[str, ...]
     network: str
     series: int
+    study: Study
 
     @property
     def common(self) -> dict[str, Any]:
@@ -197,5 +199,5 @@ def _of_task(study: Study) -> list[Labelled]:
         settings = tuple(text for axis, text in words.items() if axis not in REPEATS)
         network = " · ".join((record.trial.cell, *words.values()))
         number = series.setdefault(labels, len(series))
-        entries.append(Labelled(record, settings, network, number))
+        entries.append(Labelled(record, settings, network, number, study))
     return entries

@@ -57,7 +57,7 @@ def test_the_labels_are_computed_once_and_no_chart_is_checked_against_its_schema
     monkeypatch.setattr(
         study, "networks", lambda *given: counted.append("labels") or networks(*given)
     )
-    assert len(figures(sweep()).drawn) == 11
+    assert len(figures(sweep()).drawn) == 12
     assert counted == ["labels"] * 2  # once for each task
     assert schemapi.DEBUG_MODE
 
