@@ -4,12 +4,14 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from builders import small_trial
 from harness.contract import StoreError
+from harness.execute.settings import LocalSettings
 from harness.measure import checkpoint
 from harness.measure.events import Finished
 from harness.measure.runner import Settings, run_trial
@@ -141,6 +143,22 @@ def test_patience_stops_and_says_so(tmp_path, plugins):
     assert record.details["stopped_at"] == len(record.curves["loss"]) == 6
     assert sorted(set(steps)) == [0, 2, 4, 6]
     assert any("stopped at step 6" in note for note in record.details["notes"])
+
+
+def test_a_launch_knows_the_snapshots_of_its_family_unless_it_begins_anew(tmp_path):
+    short, long = small_trial(steps=8), small_trial(steps=12)
+    other = small_trial(steps=8, seed=1)
+    for trial in (short, other):
+        snapshot_file(tmp_path, trial).touch()
+    settings = LocalSettings(
+        checkpoints=tmp_path, snapshot_seconds=60.0, fingerprints={long.trial_id: "code"}
+    )
+    worker = settings.of_worker(long)
+    assert worker.snapshot == str(snapshot_file(tmp_path, long))
+    assert worker.earlier_snapshots == (str(snapshot_file(tmp_path, short)),)
+    assert (worker.snapshot_seconds, worker.fingerprint) == (60.0, "code")
+    assert replace(settings, begins_anew=True).of_worker(long).earlier_snapshots == ()
+    assert replace(settings, snapshot_seconds=0.0).of_worker(long).snapshot is None
 
 
 def test_a_killed_launch_goes_on_when_the_command_is_typed_again(tmp_path):
