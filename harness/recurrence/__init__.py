@@ -5,7 +5,7 @@ write code from its graph.
 """
 
 from harness.recurrence.derived import Gradient, Recurrence, derive, evaluate
-from harness.recurrence.graph import Node, infix, reachable
+from harness.recurrence.graph import Node, reachable
 from harness.recurrence.reverse import Anchor, Back, Reverse, Term
 from harness.recurrence.trace import step_of
 
@@ -19,7 +19,6 @@ __all__ = [
     "Term",
     "derive",
     "evaluate",
-    "infix",
     "reachable",
     "step_of",
 ]

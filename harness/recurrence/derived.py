@@ -214,7 +214,7 @@ class Recurrence:
 
     @cached_property
     def digest(self) -> str:
-        """A hash of the equations, whatever their spelling, and the names of cell and gates."""
+        """A hash of the equations. Spelling and the names of cell and gates do not change it."""
         roots = [*self.after, *self.operands]
         content = [
             *(f"{n.index} {n.op} {[a.index for a in n.args]} {n.value}" for n in reachable(roots)),
