@@ -80,6 +80,8 @@ class InPlaceKernel:
 
     def _make_buffers(self, size: int, hidden: int) -> None:
         """Make the buffers for this shape, and the views that the functions take."""
+        if self._changes == self.buffers.changes:  # all have the shapes that zx decides
+            return
         program, cell, zx = self._program, self._cell, self.buffers["zx"]
         slots = {f"d_vector_{name}": Slot("", timed=False) for name in cell.vectors}
         for at, name in enumerate(cell.states):
@@ -87,8 +89,6 @@ class InPlaceKernel:
         for name, slot in (slots | dict(program.buffers)).items():
             steps = (len(zx) + (name in slots),) if slot.timed else ()
             self.buffers.get(name, (*steps, size, slot.last * hidden if slot.wide else 1), zx)
-        if self._changes == self.buffers.changes:
-            return
         self._changes = self.buffers.changes
         self._ends = [_ends(self.buffers[f"state_{name}"]) for name in cell.states]
         self._d_ends = [_ends(self.buffers[f"d_state_{name}"]) for name in cell.states]
