@@ -16,8 +16,10 @@ from harness.contract import COLUMNS, Record
 from harness_results.render.markup import markdown_of
 from harness_results.render.terminal import plain_table, run_table
 from harness_results.study.scaling import scaling
-from harness_results.study.study import Study
+from harness_results.study.seeds.summary import over_seeds
+from harness_results.study.study import Study, studies
 from harness_results.study.tables.crossover import crossover_table
+from harness_results.study.tables.ladder import ladder_table
 from harness_results.study.tables.relative import relative
 from harness_results.study.tables.sections import OF_A_RUN, relative_report
 from harness_results.study.tables.summary import summary
@@ -90,6 +92,16 @@ def test_the_crossover_in_the_docs_is_made_again_from_its_records(name, variant,
     )
     assert len(made) == rows
     assert [line for line in told.splitlines() if f":{variant} |" in line] == made
+
+
+def test_the_table_of_the_ladder_is_made_again_from_its_records():
+    every = [*records("ladder.jsonl"), *records("ladder-cells.jsonl")]
+    grid = ladder_table(studies(over_seeds(every)))
+    made = [f"| {labels[0]} | {' | '.join(map(str.strip, cells))} |" for labels, cells in grid.rows]
+    page = (ROOT / "docs" / "ladder.md").read_text(encoding="utf-8")
+    cells = "|".join(labels[0] for labels, _ in grid.rows)
+    assert re.findall(rf"^\| (?:{cells}) \| .*$", page, re.MULTILINE) == made
+    assert f"| cell | {' | '.join(grid.columns)} |" in page
 
 
 def test_no_other_table_is_committed():

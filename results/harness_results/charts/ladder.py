@@ -67,7 +67,9 @@ def _field(rung: Rung, entry: Labelled, column: int, row: int) -> dict[str, Any]
 def draw_ladder(rows: Rows) -> alt.FacetChart:
     """Return a field for each network and rung; the darker, the more seeds climb."""
     order = {name: alt.EncodingSortField(f"{name}_order", op="min") for name in ("rung", "network")}
-    x = alt.X("rung:N", title=None, sort=order["rung"], axis=alt.Axis(labelAngle=-40))
+    x = alt.X(
+        "rung:N", title=None, sort=order["rung"], axis=alt.Axis(labelAngle=-40, labelOverlap=False)
+    )
     y = alt.Y("network:N", title=None, sort=order["network"])
     scale = alt.Scale(domain=[0, 1], scheme="blues")
     colour = alt.Color("y:Q", title="seeds that solve it", scale=scale, legend=None)
