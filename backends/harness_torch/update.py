@@ -113,7 +113,7 @@ class InRoot(torch.optim.Optimizer):
             }
 
     @torch.no_grad()
-    def step(self, closure: None = None) -> None:
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
         """Do one update."""
         rule = self._rule
         old, new = {"rmsprop": (rule.decay, 1 - rule.decay), "adagrad": (1.0, 1.0)}.get(

@@ -141,7 +141,7 @@ def test_every_chart_is_described():
 
 def test_the_plan_of_the_documentation_is_one(tmp_path):
     page = (ROOT / "docs" / "plans.md").read_text(encoding="utf-8")
-    (plan,) = blocks(page, "toml")
+    plan, _suite = blocks(page, "toml")
     (tmp_path / "plan.toml").write_text(plan, encoding="utf-8")
     command = ["-p", "no:torch", "-p", "no:jax", "run", str(tmp_path / "plan.toml"), "--dry-run"]
     last = CliRunner().invoke(cli, command, standalone_mode=False).output.splitlines()[-1]

@@ -14,6 +14,7 @@ from harness.plan.schema import plan_schema
 
 OF_THE_TERMINAL = {
     "help", "yes", "quiet", "format_", "dry_run", "store", "set_", "plan", "tables", "per_seed",
+    "suite", "quick",
 }  # fmt: skip
 
 

@@ -542,12 +542,16 @@ UNUSUAL = {
     "initialisation": "glorot", "forget_bias": 1.5, "chrono": 33, "dropout": 0.2, "seed": 4,
     "data_seed": 0, "evaluation_seed": 0, "dtype": "float64", "device": "cuda", "threads": 3,
     "checkpoint": 5, "evaluate_every": 11, "devices": 2, "python": "base",
-    "evaluate_at": (60, 80),
+    "evaluate_at": (60, 80), "embedding": 5, "tied_readout": True, "patience": 3,
+    "beta1": 0.5, "beta2": 0.5, "epsilon": 0.1, "epsilon_in_root": True, "initial_square": 1.5,
+    "weight_decay": 0.5, "warmup_steps": 4, "schedule_start": 6,
 }  # fmt: skip
 NEEDED = {
     "schedule_steps": {"schedule": "cosine"}, "momentum": {"optimizer": "sgd"},
     "decay": {"optimizer": "rmsprop"}, "schedule_factor": {"schedule": "exponential"},
-    "schedule": {"schedule_steps": 9},
+    "schedule": {"schedule_steps": 9}, "schedule_start": {"schedule": "cosine"},
+    "initial_square": {"optimizer": "rmsprop"}, "tied_readout": {"embedding": 7, "hidden": 7},
+    "patience": {"evaluate_every": 11},
 }  # fmt: skip
 
 
@@ -569,6 +573,8 @@ def test_whatever_field_differs_from_its_default_is_in_the_caption():
             "threads": "3 threads",
             "devices": "2 devices",
             "evaluate_at": "evaluate at 60, 80",
+            "tied_readout": "tied readout yes",
+            "epsilon_in_root": "epsilon in root yes",
         }
         assert expected.get(name, f"{name.replace('_', ' ')} {value}") in settings, name
         assert len(settings) >= len(usual)
