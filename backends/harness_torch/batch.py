@@ -65,8 +65,8 @@ class DeviceBatch:
     def loss(self, outputs: Tensor) -> Tensor:
         """Return the share of ``outputs`` (T, B, K) in the mean loss of the whole batch."""
         if self.weights is None:
-            total = functional.cross_entropy(
-                outputs.flatten(0, 1), self.targets.flatten(), ignore_index=IGNORED, reduction="sum"
+            total: Tensor = _CrossEntropy.apply(  # type: ignore[no-untyped-call]
+                outputs.flatten(0, 1), self.targets.flatten()
             )
             return total / self.counted
         if self.loss_name == "binary_cross_entropy":
@@ -75,6 +75,26 @@ class DeviceBatch:
             )
             return (losses * self.weights).sum()
         return ((outputs - self.targets).square() * self.weights).sum()
+
+
+class _CrossEntropy(torch.autograd.Function):
+    """The sum of cross-entropies of (N, K) outputs; the gradient takes the place of log p.
+
+    ``functional.cross_entropy`` holds three arrays of this size at once, which counts for a
+    vocabulary of words.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, outputs: Tensor, targets: Tensor) -> Tensor:
+        ctx.log_p, ctx.targets = outputs.log_softmax(-1), targets
+        return functional.nll_loss(ctx.log_p, targets, ignore_index=IGNORED, reduction="sum")
+
+    @staticmethod
+    def backward(ctx: Any, d_total: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+        counts = (ctx.targets != IGNORED).to(d_total.dtype)[:, None]
+        gradient = ctx.log_p.exp_()
+        gradient.scatter_add_(1, ctx.targets.clamp_min(0)[:, None], -counts)
+        return gradient.mul_(counts * d_total), None
 
 
 def device_batch(
