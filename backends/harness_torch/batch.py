@@ -90,7 +90,7 @@ class _CrossEntropy(torch.autograd.Function):
         return functional.nll_loss(ctx.log_p, targets, ignore_index=IGNORED, reduction="sum")
 
     @staticmethod
-    def backward(ctx: Any, d_total: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, d_total: Tensor) -> tuple[Tensor, None]:
         counts = (ctx.targets != IGNORED).to(d_total.dtype)[:, None]
         gradient = ctx.log_p.exp_()
         gradient.scatter_add_(1, ctx.targets.clamp_min(0)[:, None], -counts)
