@@ -135,12 +135,16 @@ VALUES = {
         ("length", "layers", "hidden", "batch", "steps", "schedule_steps", "threads", "devices"),
         (1, 20, 100),
     ),
-    **dict.fromkeys(("evaluate_every", "seed"), (0, 20, 100)),
+    **dict.fromkeys(("evaluate_every", "seed", "warmup_steps", "schedule_start"), (0, 20, 100)),
     **dict.fromkeys(
         ("learning_rate", "schedule_factor", "momentum", "decay", "dropout"), (0.25, 0.5, 1)
     ),
-    **dict.fromkeys(("clip_norm", "clip_value", "forget_bias"), (None, 1, 2.5)),
-    **dict.fromkeys(("chrono", "data_seed", "evaluation_seed"), (None, 2, 10)),
+    **dict.fromkeys(("beta1", "beta2", "initial_square", "weight_decay"), (0.25, 0.5)),
+    **dict.fromkeys(("clip_norm", "clip_value", "forget_bias", "epsilon"), (None, 1, 2.5)),
+    **dict.fromkeys(
+        ("chrono", "data_seed", "evaluation_seed", "embedding", "patience"), (None, 2, 10)
+    ),
+    **dict.fromkeys(("tied_readout", "epsilon_in_root"), (False, True)),
     "task_options": ({"symbols": "many"}, {"symbols": 8}, {}),
     "checkpoint": (8, 64, "auto", "off"),
     "evaluate_at": ((), (60,), (60, 80)),
