@@ -103,6 +103,17 @@ def test_a_length_that_is_missing_is_told():
     assert Selection(lengths=[25, 75, 30]).missing_lengths(RECORDS) == [30, 75]
 
 
+def test_only_the_wanted_other_lengths_are_left_beside_named_sets():
+    sets = [{"name": name, "length": length} for name, length in (("T=8", 8), ("T=16", 16))]
+    sets.append({"name": "test", "length": 16})
+    record = replace(RECORDS[0], details={"evaluation_sets": sets})
+    (kept,) = Selection(evaluated_at=[16, 99]).of([record])
+    assert [entry["name"] for entry in kept.details["evaluation_sets"]] == ["T=16", "test"]
+    for records, hint in (([record], "lengths here: 8, 16"), (RECORDS, "--evaluate-at")):
+        with pytest.raises(UsageError, match=hint):
+            Selection(evaluated_at=[99]).of(records)
+
+
 def test_a_group_stands_for_those_of_its_members_that_are_here():
     groups = {"peers": ("torch", "flax"), "numpy": ("torch",)}
     assert with_groups(["peers", "numpy", "other"], RECORDS, groups) == ["torch", "numpy", "other"]

@@ -1,4 +1,4 @@
-"""``-t -c -b -T`` of ``harness report``: filters, written as the axes of ``harness run``."""
+"""``-t -c -b -T --evaluated-at`` of ``harness report``: filters, written as axes of a run."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ FILTERS: tuple[tuple[str, str, click.ParamType[Any], str], ...] = (
         "Only BACKEND (with all variants), BACKEND:VARIANT or GROUP.",
     ),
     ("length", "-T", types.Lengths(), "Only these lengths, or ranges FIRST:LAST:xFACTOR."),
+    ("evaluated_at", "", types.Lengths(), "Of the lengths of --evaluate-at only these."),
 )
 
 
 def filter_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add one repeatable, comma-separated option per filter."""
     for name, short, kind, text in reversed(FILTERS):
-        function = click.option(f"--{name}", short, name, type=kind, multiple=True, help=text)(
-            function
-        )
+        flags = [f"--{name.replace('_', '-')}", *([short] if short else [])]
+        function = click.option(*flags, name, type=kind, multiple=True, help=text)(function)
     return function
 
 
@@ -43,10 +43,10 @@ def chosen(records: Sequence[Record], options: Mapping[str, Any]) -> list[Record
     """
     from harness_results.study.selection import Selection
 
-    task, cell, backend, length = (
+    task, cell, backend, length, evaluated_at = (
         [value for part in options[name] for value in part] for name, *_ in FILTERS
     )
-    selection = Selection(task, cell, _without_groups(backend, records), length)
+    selection = Selection(task, cell, _without_groups(backend, records), length, evaluated_at)
     kept = selection.of(records)
     if missing := selection.missing_lengths(kept):
         lengths = ", ".join(map(str, missing[:MOST_LENGTHS]))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from harness.contract.records.record import Record
@@ -44,6 +44,18 @@ def evaluated(record: Record) -> list[Evaluated]:
     content = record.details.get("evaluation_sets")
     entries = content if isinstance(content, list | tuple) else ()
     return [_read(entry) for entry in entries if isinstance(entry.get("length"), int)]
+
+
+def only_at(record: Record, lengths: Collection[int]) -> Record:
+    """Return the record without the figures at other lengths than these; named sets stay."""
+    entries = record.details.get("evaluation_sets")
+    if not isinstance(entries, list | tuple):
+        return record
+    wanted = {
+        each.name for each in evaluated(record) if not each.is_length or each.length in lengths
+    }
+    kept = [entry for entry in entries if str(entry.get("name")) in wanted]
+    return replace(record, details={**record.details, "evaluation_sets": kept})
 
 
 def on_test(record: Record) -> Evaluated | None:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.contract.errors import UnknownNameError, UsageError
+from harness.contract.records.evaluated import evaluated, only_at
 from harness.contract.records.record import Record
 
 ALL = "all"  # BACKEND:all
@@ -21,12 +22,15 @@ class Selection:
         cells: names.
         backends: BACKEND (all its variants), BACKEND:VARIANT or BACKEND:all.
         lengths: T; unlike a name, a length that no record has is not an error.
+        evaluated_at: other lengths at which the networks were judged; what they reached at the rest
+            is left out.
     """
 
     tasks: Sequence[str] = ()
     cells: Sequence[str] = ()
     backends: Sequence[str] = ()
     lengths: Sequence[int] = ()
+    evaluated_at: Sequence[int] = ()
 
     def of(self, records: Iterable[Record]) -> list[Record]:
         """Return the records that are wanted, in their order.
@@ -47,7 +51,17 @@ class Selection:
                 "no record is all of what was asked for; take an option away. "
                 f"Lengths here: {lengths}"
             )
-        return chosen
+        if not self.evaluated_at:
+            return chosen
+        judged = {each.length for record in chosen for each in evaluated(record) if each.is_length}
+        if judged.isdisjoint(self.evaluated_at):
+            here = (
+                f"lengths here: {', '.join(map(str, sorted(judged)))}"
+                if judged
+                else ("train with --evaluate-at")
+            )
+            raise UsageError(f"no network was judged at one of these other lengths; {here}")
+        return [only_at(record, self.evaluated_at) for record in chosen]
 
     def missing_lengths(self, records: Iterable[Record]) -> list[int]:
         """Return the wanted lengths that no record has."""
