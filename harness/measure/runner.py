@@ -9,7 +9,7 @@ from typing import Any
 
 from harness.contract import Backend, HarnessError, Parameters, Trainer, Trial, array_dtype
 from harness.contract.errors import ParityError
-from harness.contract.wording import error_text, shortened, words_of
+from harness.contract.wording import counted, error_text, shortened, words_of
 from harness.measure import ISOLATIONS
 from harness.measure.checkpoint import save
 from harness.measure.evaluation_sets import evaluation_sets, judged
@@ -44,7 +44,7 @@ H_ALONE = (
 TEXT = "a sample of text"
 DROPOUT_NOTE = "dropout masks differ between engines: not comparable step by step"
 CONTINUED = "continued at step {:,}: speed, times and memory are those of the steps after it"
-STOPPED = "stopped at step {:,}: {} evaluations had not improved (--patience)"
+STOPPED = "stopped at step {:,}: no improvement in {} (--patience)"
 IDLE_DROPOUT_NOTE = "dropout acts between layers: with one layer it does nothing"
 
 
@@ -216,7 +216,9 @@ class _Run:
             yield Phase("train")
             due = text.next_step(due)
         if training.stopped:
-            self.notes.append(STOPPED.format(training.step, self.trial.patience))
+            self.notes.append(
+                STOPPED.format(training.step, counted(self.trial.patience or 0, "evaluation"))
+            )
             yield Facts(details={"stopped_at": training.step})
 
     def _snapshots(self, setup: Setup) -> Snapshots:

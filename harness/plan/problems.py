@@ -41,14 +41,15 @@ def validation_lines(
     lines = []
     for item in _joined(error.errors()):
         field = shortened(prefix + ".".join(map(str, item["loc"])), _LONGEST_VALUE)
+        problem = item["msg"].removeprefix("Value error, ")
         if item["type"] == "extra_forbidden":
             lines.append(str(UnknownNameError("option", field, [prefix + name for name in names])))
         elif item["loc"]:
             fix = _QUOTES.format(item["input"]) if _is_unquoted(item) else ""
             value = shortened(text_of(item["input"]), _LONGEST_VALUE)
-            lines.append(f"{field} = {value}: {item['msg'][0].lower()}{item['msg'][1:]}{fix}")
+            lines.append(f"{field} = {value}: {problem[0].lower()}{problem[1:]}{fix}")
         else:
-            lines.append(item["msg"].removeprefix("Value error, "))
+            lines.append(problem)
     return lines
 
 

@@ -151,7 +151,10 @@ class Resolver:
         for backend in backends:
             trials += self._of_backend(backend, variant, cell, fields, device)
         for length in {length for trial in trials for length in trial.evaluate_at}:
-            self._task({**combination, "length": length})
+            try:
+                self._task({**combination, "length": length})
+            except UsageError as error:
+                raise UsageError(f"evaluate_at = {length}: {error}") from error
         options = task.options.model_dump(mode="json")
         return [_validated(trial.content() | {"task_options": options}) for trial in trials]
 

@@ -108,6 +108,17 @@ def test_what_would_not_be_equal_begins_again_and_says_why(reason, tmp_path, plu
     assert "continued_from" not in record.details
 
 
+def test_of_several_snapshots_that_do_not_fit_the_reason_is_that_of_the_longest(tmp_path, plugins):
+    settings = CHAR | {"optimizer": "sgd", "schedule": "cosine"}
+    first, second = (small_trial(**settings, steps=n, schedule_steps=n) for n in (4, 8))
+    for trial in (first, second):
+        measure(tmp_path, trial, plugins)
+    long = small_trial(**settings, steps=12, schedule_steps=12)
+    reason = measure(tmp_path, long, plugins, first, second).details["not_continued"]
+    assert second.trial_id in reason
+    assert "give --schedule-steps 8 to keep it" in reason
+
+
 def test_other_code_and_damaged_files_begin_again(tmp_path, plugins):
     short, long = small_trial(steps=8), small_trial(steps=12)
     measure(tmp_path, short, plugins)
@@ -142,7 +153,8 @@ def test_patience_stops_and_says_so(tmp_path, plugins):
     steps = [evaluation["step"] for evaluation in record.curves["evaluations"]]
     assert record.details["stopped_at"] == len(record.curves["loss"]) == 6
     assert sorted(set(steps)) == [0, 2, 4, 6]
-    assert any("stopped at step 6" in note for note in record.details["notes"])
+    note = "stopped at step 6: no improvement in 3 evaluations (--patience)"
+    assert note in record.details["notes"]
 
 
 def test_a_launch_knows_the_snapshots_of_its_family_unless_it_begins_anew(tmp_path):

@@ -72,11 +72,11 @@ def test_a_limit_counts_characters_and_reads_no_further(written, limit):
         (b"", "is empty"),
         (b"\xef\xbb\xbf", "is empty"),
         (b"aaaa", "only one distinct character, 'a'"),
-        (b"abc\xe9def", "not UTF-8: byte 0xe9 at byte 3; .*vocabulary to bytes"),
+        (b"abc\xe9def", "not UTF-8: byte 0xe9 at byte 3; .*-t char --set .*=bytes"),
         (b"\xef\xbb\xbfab\xff", "byte 0xff at byte 5"),
         (b"ab\xc3", "byte 0xc3 at byte 2"),
         ("ab".encode("utf-16"), "iconv -f UTF-16 -t UTF-8"),
-        ("é\0b".encode(), "a NUL at byte 2; set the option vocabulary to bytes"),
+        ("é\0b".encode(), "a NUL at byte 2; train on its bytes"),
         (b"\xef\xbb\xbfa\0", "a NUL at byte 4"),
     ],
 )
@@ -97,7 +97,7 @@ def test_a_file_too_large_to_decode_is_refused_at_once_but_not_as_bytes(tmp_path
         file.write(b"ab")
         file.truncate(text.LARGEST_CHARACTER_FILE_BYTES + 1)
     with pytest.raises(
-        CorpusError, match=r"268,435,457 bytes are more than 268,435,456 to decode; set .* to bytes"
+        CorpusError, match=r"268,435,457 bytes are more than 268,435,456 to decode; use a part"
     ):
         read(path)
     assert decoded(read(path, limit=2)) == "ab"

@@ -118,17 +118,22 @@ class Record:
         step = self.details.get("gradient_horizon_step")
         if isinstance(step, int):
             return step
-        return self.trial.steps if self.status == "ok" else 0  # older records do not say it
+        return self.trained_steps() if self.status == "ok" else 0  # older records do not say it
+
+    def trained_steps(self) -> int:
+        """Return how many steps training had; fewer than asked for if it lost patience."""
+        stopped = self.details.get("stopped_at")
+        return stopped if isinstance(stopped, int) else self.trial.steps
 
     def training_seconds(self) -> float | None:
         """Return the seconds of all steps, without compiling; None if it did not end well."""
         of_step = finite(self.figures.get("step_seconds_median"))
-        return None if of_step is None or self.status != "ok" else self.trial.steps * float(of_step)
+        return None if of_step is None or self.status != "ok" else self.trained_steps() * of_step
 
     def seconds_to_solve(self) -> float | None:
         """Return the seconds of the steps until the task was solved; None if it was not."""
         steps, seconds = finite(self.figures.get("steps_to_solve")), self.training_seconds()
-        return None if steps is None or seconds is None else seconds * steps / self.trial.steps
+        return None if steps is None or seconds is None else seconds * steps / self.trained_steps()
 
     def to_json(self) -> dict[str, Any]:
         """Return everything as JSON-able values; not-finite numbers become None."""

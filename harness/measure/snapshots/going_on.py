@@ -60,7 +60,7 @@ class Snapshots:
                 readable.append(load(path))
             except StoreError as error:
                 self.why_anew = str(error)
-        trial = self.setup.trial
+        trial, refusal = self.setup.trial, None
         for stored in sorted(readable, key=lambda stored: stored.step, reverse=True):
             ended = stored.stopped and stored.trial == trial
             if ended or stored.step >= trial.steps:
@@ -68,7 +68,9 @@ class Snapshots:
             reason = why_not(stored, trial, self.fingerprint, evaluated_batches)
             if reason is None:
                 return stored
-            self.why_anew = f"not continued from {stored.trial.trial_id}: {reason}"
+            if refusal is None:  # that of the most steps
+                refusal = f"not continued from {stored.trial.trial_id}: {reason}"
+        self.why_anew = refusal or self.why_anew
         return None
 
     def due(self) -> bool:
@@ -128,7 +130,7 @@ def _other_setting(earlier: Trial, trial: Trial) -> str | None:
     for name in sorted((before.keys() | now.keys()) - {*LENGTHENED}):
         if before.get(name) != now.get(name):
             values = f"{name} is {before.get(name)} there and {now.get(name)} here"
-            return f"{values}: give --{name.replace('_', '-')} to keep it"
+            return f"{values}: give --{name.replace('_', '-')} {before.get(name)} to keep it"
     return None
 
 

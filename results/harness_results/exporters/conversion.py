@@ -77,7 +77,7 @@ class _Times:
         self._ends = [0, *accumulate(count for count, _ in blocks)]
         self._seconds = [0.0, *accumulate(duration for _, duration in blocks)]
         # the first step and the warm-up
-        self._untimed = max(0, record.trial.steps - self._ends[-1])
+        self._untimed = max(0, record.trained_steps() - self._ends[-1])
 
     def of(self, steps: Sequence[int]) -> list[float]:
         """Return when each of these steps, in ascending order, ended."""

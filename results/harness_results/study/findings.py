@@ -180,7 +180,7 @@ def overfitting(record: Record) -> Overfitting | None:
     epoch, validation = detail(record, "steps_per_epoch"), record.figures.get("loss_validation")
     if gap is None or error is None or epoch is None or validation is None:
         return None
-    if record.trial.steps <= epoch:
+    if record.trained_steps() <= epoch:
         return None
     training = validation - gap
     baseline = record.figures.get("loss_baseline") or 0.0
@@ -188,7 +188,7 @@ def overfitting(record: Record) -> Overfitting | None:
     if training <= 0 or gap <= max(NOTABLE_GAP * training, noise):
         return None
     best = record.details.get("best_step")
-    if not isinstance(best, int) or best >= record.trial.steps:
+    if not isinstance(best, int) or best >= record.trained_steps():
         return None
     return Overfitting(validation, training, best)
 

@@ -61,7 +61,7 @@ def moments(record: Record) -> list[tuple[int, str]]:
     samples = texts_over_training(record.details)
     if not samples:
         of_end = texts(record.details)
-        return [(record.trial.steps, of_end[len(of_end) // 2][1])] if of_end else []
+        return [(record.trained_steps(), of_end[len(of_end) // 2][1])] if of_end else []
     later = samples[1:] or samples
-    tenth = min(later, key=lambda sample: abs(sample[0] - record.trial.steps / 10))
+    tenth = min(later, key=lambda sample: abs(sample[0] - record.trained_steps() / 10))
     return sorted({samples[0], tenth, samples[-1]})

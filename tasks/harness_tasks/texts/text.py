@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from harness.contract import CorpusError, Vocabulary
 
 LARGEST_CHARACTER_FILE_BYTES = 256 * 1024 * 1024  # decoding needs about eight times as much memory
-BYTES_FIX = "set the option vocabulary to bytes"
+BYTES_FIX = "train on its bytes: -t char --set task.char.vocabulary=bytes"
 TEXT_FIX = "give a text of at least some thousand characters"
 BYTES = Vocabulary(None)
 _UNICODE = 0x110000
@@ -177,7 +177,7 @@ def _window(
         largest = f"{LARGEST_CHARACTER_FILE_BYTES:,}"
         raise CorpusError(
             f"corpus {name!r}: {stop:,} bytes are more than {largest} to decode; "
-            f"{BYTES_FIX}, or a limit"
+            f"use a part of it, or {BYTES_FIX}"
         )
     return content[mark:stop], mark, stop == len(content)
 

@@ -53,6 +53,10 @@ def test_without_a_test_split_the_table_says_what_is_wrong_with_validation():
     [grid] = best_of(tried(_0_1=0.3, _0_2=0.2, test=False), "learning_rate")
     assert grid.rows[0][1][3:] == ("-", "-")
     assert BIASED in grid.notes
+    [grid] = best_of(
+        tried(_0_1=0.5, status="diverged") + tried(_0_2=0.5, status="diverged"), "learning_rate"
+    )
+    assert BIASED not in grid.notes  # it has one, which no network reached
 
 
 @pytest.mark.parametrize(

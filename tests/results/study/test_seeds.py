@@ -70,6 +70,21 @@ def test_times_to_solve_are_censored():
     assert solved_of(few) == (1, 3)
 
 
+def test_a_seed_that_lost_patience_has_the_steps_that_it_trained():
+    early, late = seeds([0.16, 0.17])
+    early = replace(early, details={**early.details, "stopped_at": 9})
+    (stopped,) = over_seeds([early, late])
+    of_step = early.figures["step_seconds_median"]
+    assert early.training_seconds() == pytest.approx(9 * of_step)
+    assert steps_to_solve(stopped) == (None, 9)
+    assert seconds_to_solve(stopped) == (None, pytest.approx((9 + 60) / 2 * of_step))
+    first, solved = seeds([0.16, 0.001])
+    first = replace(first, details={**first.details, "stopped_at": 9})
+    (half,) = over_seeds([first, solved])
+    assert steps_to_solve(half)[0] == 20.0
+    assert seconds_to_solve(half)[0] == pytest.approx(20 * of_step)
+
+
 def test_only_the_seed_may_differ():
     records = [*seeds([0.1, 0.2]), *seeds([0.1, 0.2], cell="rnn"), *seeds([0.1, 0.2], length=40)]
     assert [len(record.members) for record in over_seeds(records)] == [2, 2, 2]

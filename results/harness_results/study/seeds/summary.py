@@ -165,13 +165,15 @@ def _is_solved_everywhere(record: Record) -> bool:
 
 
 def steps_to_solve(record: Record) -> tuple[float | None, float]:
-    """Return the median number of steps to solve the task over seeds, and the steps trained.
+    """Return the median number of steps to solve the task over seeds, and the steps of all seeds.
 
-    The median is None if fewer than half of the seeds solve it in these steps.
+    The median is None if fewer than half of the seeds solve it. The second is a number of steps
+    that every seed was to train: the fewest, if some lost patience.
     """
     outcomes = outcomes_of(record)
     times = [float(each.figures.get("steps_to_solve") or math.inf) for each in outcomes]
-    return survival_median(times, list(map(math.isfinite, times))), record.trial.steps
+    fewest = min(each.trained_steps() for each in outcomes)
+    return survival_median(times, list(map(math.isfinite, times))), fewest
 
 
 def seconds_to_solve(record: Record) -> tuple[float | None, float | None]:
@@ -184,10 +186,7 @@ def seconds_to_solve(record: Record) -> tuple[float | None, float | None]:
     seconds = [each.seconds_to_solve() for each in outcomes]
     limits = [each.training_seconds() for each in outcomes]
     trained = [limit for limit in limits if limit is not None]
-    times = [
-        next(time for time in (solved, limit, math.inf) if time is not None)
-        for solved, limit in zip(seconds, limits, strict=True)
-    ]
+    times = [math.inf if time is None else time for time in seconds]
     is_solved = [time is not None for time in seconds]
     return survival_median(times, is_solved), median(trained) if trained else None
 

@@ -90,13 +90,14 @@ def _grid(study: Study, name: str, value: Any) -> Grid:
     alike = Study([replace(best, trial=_with(best.trial, name, value)) for best, *_ in tried])
     labels = [(*labels, str(record.trial.length)) for labels, record in alike.labelled]
     ranked = dict(zip(labels, tried, strict=True))
-    has_test = any(any(_on_test(best)) for best, *_ in ranked.values())
+    ended = [best for best, *_ in ranked.values() if best.status == "ok"]
+    is_biased = bool(ended) and not any(any(_on_test(best)) for best in ended)
     return Grid(
         title=f"{one_line(study.task)}: the best {name} of each network",
         axes=(*alike.networks.axes, "T"),
         columns=COLUMNS,
         rows=tuple((labels, _cells(of, name)) for labels, of in ranked.items()),
-        notes=(NOTE, *([] if has_test else [BIASED]), *_tried(ranked, name)),
+        notes=(NOTE, *([BIASED] if is_biased else []), *_tried(ranked, name)),
     )
 
 
