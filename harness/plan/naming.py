@@ -36,8 +36,9 @@ def telling_apart(trials: Iterable[Trial]) -> tuple[str, ...]:
 
 
 def line(trial: Trial, names: Sequence[str]) -> str:
-    """Return the trial in a line, with the settings of these names."""
-    settings = "".join(f" {name}={_value(trial, name)}" for name in names)
+    """Return the trial in a line, with those settings of these names that its task has."""
+    own = [name for name in names if _option(name) in {name, *trial.task_options}]
+    settings = "".join(f" {name}={_value(trial, name)}" for name in own)
     return f"{trial.task} {trial.cell} T={trial.length} {trial.engine}{settings}"
 
 
@@ -62,9 +63,11 @@ def _differ(values: Iterable[Any]) -> bool:
     return len({str(value) for value in values}) > 1
 
 
+def _option(name: str) -> str:
+    return name.removeprefix("task.")
+
+
 def _value(trial: Trial, name: str) -> Any:
-    option = name.removeprefix("task.")
-    if option not in trial.task_options and option != name:
-        return "default"
+    option = _option(name)
     value = trial.task_options[option] if option != name else getattr(trial, name)
     return "none" if value is None else value
