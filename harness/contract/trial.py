@@ -169,6 +169,7 @@ class Trial(BaseModel):
             ("schedule_factor", self.schedule_factor != 1, "schedule exponential", exponential),
             ("schedule_steps", self.schedule_steps != 1, "a schedule", scheduled),
             ("schedule_start", self.schedule_start != 0, "a schedule", scheduled),
+            ("schedule_start", self.schedule_start >= self.steps, "more steps", False),
             ("patience", self.patience is not None, "evaluate_every", self.evaluate_every > 0),
         )
         for name, is_set, need, is_met in needs:

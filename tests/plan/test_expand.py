@@ -243,6 +243,10 @@ def test_the_same_trial_is_never_planned_twice():
         ),
         ({"clip_norm": [1.0], "clip_value": [1.0]}, "exclude each other"),
         ({"momentum": [0.9]}, "momentum = 0.9 would have no effect: it needs optimizer sgd"),
+        (
+            {"schedule": ["cosine"], "schedule_start": [30], "steps": [20]},
+            "schedule_start = 30 would have no effect: it needs more steps",
+        ),
         ({"decay": [0.9]}, "it needs optimizer rmsprop"),
         ({"schedule_factor": [0.5]}, "it needs schedule exponential"),
         ({"schedule_steps": [5]}, "it needs a schedule"),
