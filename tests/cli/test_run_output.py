@@ -89,7 +89,8 @@ def test_further_tables_come_when_they_are_asked_for(printed):
     assert "scaling in T" in printed(records, ["scaling"])
     assert "scaling in T" not in printed(records, ["limits"])
     result = CliRunner().invoke(cli, ["run", "--tables", "sizes"], standalone_mode=False)
-    assert "'sizes': no such table; write lengths, probes, scaling, limits or all" in str(result.exception)
+    problem = "'sizes': no such table; write lengths, probes, scaling, limits or all"
+    assert problem in str(result.exception)
 
 
 def test_the_next_commands_name_the_best_trial_and_the_store(printed):
