@@ -12,13 +12,23 @@ from harness_torch import harness_backends as torch_backends
 TASKS = {task.name: task for task in harness_tasks()}
 
 
+class FewShapesInTheLoop(BackendConformance):
+    """``loop`` runs every cell by the same lines, slowly: two cells in it have the grid."""
+
+    def checks(self):
+        for check in super().checks():
+            in_grid = check.name.startswith("every_tensor_equals")
+            if not in_grid or check.variant != "loop" or check.cell in ("lstm", "gru_reset_before"):
+                yield check
+
+
 @pytest.mark.slow
-class TestNumpyBackend(BackendConformance):
+class TestNumpyBackend(FewShapesInTheLoop):
     backend = NumpyBackend()
 
 
 @pytest.mark.slow
-class TestTorchBackend(BackendConformance):
+class TestTorchBackend(FewShapesInTheLoop):
     """Without ``compiled``, which takes seconds per shape: ``test_torch_variants`` has it."""
 
     backend = torch_backends()[0]
