@@ -47,8 +47,8 @@ def save(path: Path, parameters: Parameters, trial: Trial, vocabulary: Vocabular
     write_whole(path, to_bytes(arrays, metadata))
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Write the bytes of a checkpoint, whole or not at all, even if the power fails.
+def write_whole(path: Path, content: bytes, kind: str = "checkpoint") -> None:
+    """Write the bytes of a file of this kind, whole or not at all, even if the power fails.
 
     Raises:
         StoreError: they cannot be written.
@@ -57,7 +57,7 @@ def write_whole(path: Path, content: bytes) -> None:
         _replace(path, content)
     except OSError as error:
         why = error.strerror or error
-        raise StoreError(f"cannot write the checkpoint {path}: {why}") from error
+        raise StoreError(f"cannot write the {kind} {path}: {why}") from error
 
 
 def load(path: Path) -> Checkpoint:

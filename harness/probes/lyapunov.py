@@ -15,6 +15,7 @@ import numpy as np
 
 from harness.contract import Array, Batch, State
 from harness.contract.probes import Curve, Findings, Probe, Stepper, TrainedNetwork
+from harness.probes.reading import flat
 
 MOST_EXPONENTS = 8
 MOST_SEQUENCES = 8
@@ -81,7 +82,7 @@ def leading_exponents(stepper: Stepper, batch: Batch) -> Array:
     for t in reversed(range(len(inputs))):
         pulled = np.stack(
             [
-                _flat(stepper.pull_back(inputs[t], before[t], cotangent))
+                flat(stepper.pull_back(inputs[t], before[t], cotangent))
                 for cotangent in _states(directions, layers, shapes)
             ],
             axis=-1,
@@ -106,10 +107,3 @@ def _states(directions: Array, layers: int, shapes: list[tuple[int, ...]]) -> It
             np.moveaxis(part.reshape(-1, layers, *shape), 1, 0)
             for part, shape in zip(parts, shapes, strict=True)
         )
-
-
-def _flat(state: State) -> Array:
-    """Return a state as one vector per sequence (B, S)."""
-    return np.concatenate(
-        [np.moveaxis(part, 0, 1).reshape(part.shape[1], -1) for part in state], axis=-1
-    )

@@ -71,10 +71,15 @@ def _stream(network: TrainedNetwork, batches: list[Batch]) -> Reading:
     return Reading(np.stack(rows), inputs, np.concatenate(stated) if is_stated else None, valid)
 
 
+def flat(state: State) -> Array:
+    """Return a state as one vector per sequence (B, F)."""
+    parts = [np.moveaxis(part, 0, 1).reshape(part.shape[1], -1) for part in state]
+    return np.concatenate(parts, axis=-1)
+
+
 def _features(state: State) -> Array:
     """Return all states of all layers (B, F), projected if they are many."""
-    parts = [np.moveaxis(part, 0, 1).reshape(part.shape[1], -1) for part in state]
-    features = np.concatenate(parts, axis=-1)
+    features = flat(state)
     width = features.shape[-1]
     if width <= MOST_FEATURES:
         return features

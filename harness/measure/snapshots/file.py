@@ -59,6 +59,14 @@ class StoredSnapshot:
         yield replace(self.progress, steps=trial.steps)
 
 
+def one_block(
+    losses: Sequence[float | None], norms: Sequence[float | None], clipped: Sequence[bool]
+) -> Progress:
+    """Return the progress of all steps as one block without a duration."""
+    steps = len(losses)
+    return Progress(steps, steps, tuple(losses), tuple(norms), tuple(clipped), 0.0, 0)
+
+
 def family(trial: Trial) -> str:
     """Return a name that trials share if they differ only in how long they train."""
     content = trial.model_copy(update={"python": None}).content()
@@ -98,7 +106,7 @@ def save(path: Path, stored: StoredSnapshot) -> None:
     }
     for name, array in stored.trainer.items():
         arrays[_TRAINER + name] = np.ascontiguousarray(array).reshape(np.shape(array))
-    write_whole(path, to_bytes(arrays, metadata))
+    write_whole(path, to_bytes(arrays, metadata), "snapshot")
 
 
 def load(path: Path) -> StoredSnapshot:
@@ -112,10 +120,7 @@ def load(path: Path) -> StoredSnapshot:
             metadata: dict[str, str] = file.metadata() or {}
             arrays: dict[str, Any] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         losses, norms, clipped = (arrays.pop(name) for name in ("losses", "norms", "clipped"))
-        progress = Progress(
-            len(losses), len(losses), tuple(losses.tolist()), tuple(norms.tolist()),
-            tuple(clipped.tolist()), 0.0, 0,
-        )  # fmt: skip
+        progress = one_block(losses.tolist(), norms.tolist(), clipped.tolist())
         events = [from_json(event) for event in json.loads(metadata["events"])]
         return StoredSnapshot(
             trial=Trial.model_validate_json(metadata["trial"]),

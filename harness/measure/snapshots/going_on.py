@@ -8,10 +8,10 @@ from pathlib import Path
 
 from harness.contract import StoreError, Trainer, Trial
 from harness.contract.wording import error_text, shortened
-from harness.measure.events import Evaluated, Progress
+from harness.measure.events import Evaluated
 from harness.measure.record_builder import RecordBuilder
 from harness.measure.setup import Setup
-from harness.measure.snapshots.file import LENGTHENED, StoredSnapshot, load, save
+from harness.measure.snapshots.file import LENGTHENED, StoredSnapshot, load, one_block, save
 from harness.measure.timing.clock import Clock
 from harness.plugins.validation import checked_snapshot
 
@@ -92,7 +92,7 @@ class Snapshots:
                 evaluated_batches=evaluated_batches,
                 stopped=stopped,
                 trainer=checked_snapshot(trainer, self.setup.label) or {},
-                progress=_whole(builder),
+                progress=one_block(builder.losses, builder.norms, builder.clipped),
                 events=[*builder.evaluations, *builder.texts],
             )
             save(self.path, stored)
@@ -100,11 +100,6 @@ class Snapshots:
             self.path = None
             self.flags.append(f"no snapshot was written: {shortened(error_text(error))}")
         self._written = self.clock.now()
-
-
-def _whole(builder: RecordBuilder) -> Progress:
-    losses, norms = tuple(builder.losses), tuple(builder.norms)
-    return Progress(len(losses), len(losses), losses, norms, tuple(builder.clipped), 0.0, 0)
 
 
 def why_not(
