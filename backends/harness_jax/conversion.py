@@ -46,7 +46,11 @@ class Conversion:
         return named
 
     def parameters(self, weights: Tree, loaded: Parameters) -> Named:
-        """Return the loaded parameters plus the moves of the weights, halved if two share one."""
+        """Return the loaded parameters plus the moves of the weights, halved if two share one.
+
+        ``loaded`` is what weight decay has left of them: it shrinks both by the same factor, while
+        an update moves both by the same number.
+        """
         named: Named = self._parameters(weights, loaded)
         return named
 

@@ -138,8 +138,10 @@ class JaxTrainer(Trainer):
 
     def parameters(self) -> Parameters:
         """Return a copy of the parameters by name."""
+        kept = self._rule.share_kept(self._count)
+        start = {name: (kept * value).astype(value.dtype) for name, value in self._loaded.items()}
         with self._settings():
-            named = self._functions.parameters(self._progress.weights, self._loaded)
+            named = self._functions.parameters(self._progress.weights, start)
         return {name: np.array(named[name]) for name in self._model.parameter_shapes()}
 
     def load(self, parameters: Parameters) -> None:
@@ -162,7 +164,8 @@ class JaxTrainer(Trainer):
                 for name, value in self._loaded.items()
             }
             self._progress = jax.device_put(self._functions.begin(named), self._sharding.everywhere)
-            self._count, self._rate = 0, self._rate_at(0)
+            self._count, self._last_rate = 0, self._rule.learning_rate_at(0)
+            self._rate = self._put_rate(self._last_rate)
 
     def state(self) -> State | None:
         """Return a copy of the carried state, each (layers, B, H), or None."""
@@ -228,7 +231,7 @@ class JaxTrainer(Trainer):
 
     def _compile(self, batch: DeviceBatch) -> None:
         with self._settings():
-            rate = self._rate_at(0)
+            rate = self._put_rate(self._rule.learning_rate_at(0))
             step = jax.jit(self._functions.step, donate_argnums=0)
             lowered = step.lower(self._progress, batch.arrays, self._start(batch), rate)
             self._steps[batch.shape] = lowered.compile()
@@ -251,13 +254,14 @@ class JaxTrainer(Trainer):
             put(part, self._state_dtype, self._sharding.of_batch(part.shape[1])) for part in state
         )
 
-    def _rate_at(self, count: int) -> Tensor:
-        return put(self._rule.learning_rate_at(count), self._array_dtype, self._sharding.everywhere)
+    def _put_rate(self, rate: float) -> Tensor:
+        return put(rate, self._array_dtype, self._sharding.everywhere)
 
     def _next_rate(self) -> Tensor:
-        """Return this update's learning rate on the device, new only if the schedule changes it."""
-        if self._rule.schedule != "constant":
+        """Return this update's learning rate on the device, copied there only if it changes."""
+        rate = self._rule.learning_rate_at(self._count)
+        if rate != self._last_rate:
             with self._settings():
-                self._rate = self._rate_at(self._count)
+                self._rate, self._last_rate = self._put_rate(rate), rate
         self._count += 1
         return self._rate

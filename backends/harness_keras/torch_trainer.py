@@ -77,7 +77,9 @@ class KerasTorchTrainer(TorchTrainer):
 
     def parameters(self) -> Parameters:
         """Return a copy of the parameters by name."""
-        return self._conversion.parameters(list(self._keras.weights.values()), self._loaded)
+        kept = self._update.share_kept()
+        loaded = {name: (kept * value).astype(value.dtype) for name, value in self._loaded.items()}
+        return self._conversion.parameters(list(self._keras.weights.values()), loaded)
 
     def load(self, parameters: Parameters) -> None:
         """Replace the parameters; the optimizer starts afresh.
@@ -141,7 +143,10 @@ class Conversion:
         return {name: _array(tensor) for name, tensor in self._pulled(weights).items()}
 
     def parameters(self, weights: Sequence[Tensor], loaded: Parameters) -> Parameters:
-        """Return the loaded parameters plus the moves of the weights, halved if two share one."""
+        """Return the loaded parameters plus the moves of the weights, halved if two share one.
+
+        ``loaded`` is what weight decay has left of them, as in ``harness_jax.conversion``.
+        """
         moved = [
             (now.detach() - before) / (2 if merged else 1)
             for now, before, merged in zip(weights, self.weights(loaded), self.merged, strict=True)

@@ -41,6 +41,10 @@ class Update:
         ]
         self._optimizer = _optimizer(self._rule, [group for group in groups if group["params"]])
 
+    def share_kept(self) -> float:
+        """Return the factor by which weight decay alone has shrunk a parameter so far."""
+        return self._rule.share_kept(self._step)
+
     def snapshot(self) -> Snapshot:
         """Return the moments, by the number of their parameter, and the step count."""
         arrays: Snapshot = {"steps": np.array(self._step)}

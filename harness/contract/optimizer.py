@@ -76,6 +76,14 @@ class Optimizer:
             rate = rate * (1 + math.cos(math.pi * fraction)) / 2
         return rate * (step + 1) / self.warmup_steps if step < self.warmup_steps else rate
 
+    def share_kept(self, steps: int) -> float:
+        """Return the factor by which weight decay alone shrinks a parameter in so many updates."""
+        if not self.weight_decay:
+            return 1.0
+        return math.prod(
+            1 - self.learning_rate_at(step) * self.weight_decay for step in range(steps)
+        )
+
     def options(self) -> tuple[str, ...]:
         """Return which of ``RULE_OPTIONS`` are set: an engine must declare them."""
         return tuple(name for name in RULE_OPTIONS if getattr(self, name))

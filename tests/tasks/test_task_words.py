@@ -6,13 +6,13 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from harness.probing.units import study_units
 
 import harness
 from builders import saved_network, zero_weights
 from harness.cells import LSTM
 from harness.contract import CorpusError, UsageError, Vocabulary
 from harness.contract.vocabulary import words_of
+from harness.hidden_units.units import study_units
 from harness.plugins import load_plugins
 from harness.testing.compare import run_check
 from harness.testing.tasks import checks_for_task

@@ -120,7 +120,7 @@ def test_a_masked_batch_takes_the_trainer_of_the_unmasked_one_and_what_was_compi
 class WrongInWideLayers(NumpyTrainer):
     def gradients(self, batch):
         found = super().gradients(batch)
-        found.parameters["weight_out"] *= 1.01 if self.model.hidden > 100 else 1
+        found.parameters["bias_out"] *= 1.01 if self.model.hidden > 100 else 1
         return found
 
 
@@ -136,7 +136,7 @@ class WrongInTrainingDeepOnes(NumpyTrainer):
 @pytest.mark.parametrize(
     ("trainer", "where", "message"),
     [
-        (WrongInWideLayers, "H=128", f"gradient of weight_out: .*{ERROR}"),
+        (WrongInWideLayers, "H=128", f"gradient of bias_out: .*{ERROR}"),
         (WrongInTrainingDeepOnes, "L=3", f"gradient of bias_out in train_step: .*{ERROR}"),
     ],
 )

@@ -40,7 +40,11 @@ CLIPPING = {
     "adam, clip_value": Optimizer("adam", learning_rate=0.01, clip_value=0.005),
     **EXPONENTIAL,
 }
-SCHEDULES = {**EXPONENTIAL, "rmsprop, cosine schedule after a warm-up": COSINE}
+SCHEDULES = {
+    **EXPONENTIAL,
+    "rmsprop, cosine schedule after a warm-up": COSINE,
+    "adam after a warm-up": Optimizer("adam", learning_rate=0.01, warmup_steps=3),
+}
 
 
 def one_step_follows_the_gradient(bench: Bench) -> None:

@@ -31,6 +31,7 @@ SCROLL = """figure => {
         setTimeout(done, 1000);  // a browser without a window may never draw a frame
     });
 }"""
+DRAWN = "figure => figure.querySelector('.canvas svg') !== null"
 SETTLED = "document.querySelectorAll('.canvas svg').length"
 
 
@@ -102,10 +103,14 @@ class Visit:
             "for (const part of document.querySelectorAll('.more')) part.open = true"
         )
         figures = self.page.query_selector_all("figure")
-        for figure in figures:
-            figure.evaluate(SCROLL)  # a figure moves while those above it are drawn
-        self.wait(f"{SETTLED} >= {len(figures)}")
-        return len(figures)
+        for _ in range(60):
+            for figure in figures:  # a figure moves while those above it are drawn
+                if not figure.evaluate(DRAWN):
+                    figure.evaluate(SCROLL)
+            if all(figure.evaluate(DRAWN) for figure in figures):
+                return len(figures)
+            self.page.wait_for_timeout(500)
+        raise AssertionError("a figure is never drawn")
 
     def choose(self, axis: str, value: object) -> None:
         self.page.evaluate("document.querySelector('#filter details').open = true")
