@@ -54,6 +54,8 @@ class LocalSettings:
         checkpoints: directory for ``TRIAL_ID.safetensors``; None: nothing is saved.
         sample_length: characters of text to sample at each temperature.
         sample_every: training steps between samples of text; None: one, after a tenth of training.
+        probe_every: N, to write the weights before training and after N, 2N, 4N, ... steps; None:
+            only the trained ones are written.
         block: names of plugins that are not loaded.
         affinity: the processors that workers may use; empty: all of this process's.
         isolation: one of ``ISOLATIONS``.
@@ -79,6 +81,9 @@ class LocalSettings:
     sample_length: int = field(default=0, metadata=_stored_as(sample_length=str))
     sample_every: int | None = field(
         default=None, metadata=_stored_as(sample_every=lambda every: str(every or ""))
+    )
+    probe_every: int | None = field(
+        default=None, metadata=_stored_as(probe_every=lambda every: str(every or ""))
     )
     block: tuple[str, ...] = ()
     affinity: tuple[int, ...] = field(default=(), metadata=_stored_as(affinity=_listed))
@@ -113,6 +118,7 @@ class LocalSettings:
             checkpoint=checkpoint,
             sample_length=self.sample_length,
             sample_every=self.sample_every,
+            probe_every=self.probe_every,
             block=self.block,
             only=() if plugins is None or trial.python is not None else needed_by(trial, plugins),
             affinity=self.affinity,

@@ -31,6 +31,11 @@ def checkpoint_file(folder: Path, trial: Trial) -> Path:
     return folder / f"{trial.trial_id}.safetensors"
 
 
+def file_at_step(checkpoint: Path, step: int) -> Path:
+    """Return the file of the weights after ``step`` updates, next to that of the trained ones."""
+    return checkpoint.with_name(f"{checkpoint.stem}.step{step}{checkpoint.suffix}")
+
+
 def save(path: Path, parameters: Parameters, trial: Trial, vocabulary: Vocabulary | None) -> None:
     """Write a checkpoint, whole or not at all.
 

@@ -15,7 +15,7 @@ class Phase:
     """The trial enters a phase.
 
     The phases are load, prepare, build, parity, flow, restore, evaluate, compile, first_step,
-    sample, train, snapshot, audit, limits and finish.
+    sample, weights, train, snapshot, audit, limits and finish.
     """
 
     name: str

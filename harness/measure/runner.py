@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from harness.measure.record_builder import RecordBuilder
 from harness.measure.sampling import TextOverTraining
 from harness.measure.setup import Setup, check_backend, default_options, prepare
 from harness.measure.snapshots.going_on import Snapshots
+from harness.measure.snapshots.weights import WeightsOverTraining
 from harness.measure.timing.clock import Clock, MonotonicClock
 from harness.measure.timing.memory import PeakMemory, release_unused
 from harness.measure.training import Training
@@ -41,7 +42,8 @@ H_ALONE = (
     "gradient flow and horizon are those of h alone: "
     "the engine gives no gradient of the other states"
 )
-TEXT = "a sample of text"
+TEXT = TextOverTraining.name
+Observer = TextOverTraining | WeightsOverTraining
 DROPOUT_NOTE = "dropout masks differ between engines: not comparable step by step"
 CONTINUED = "continued at step {:,}: speed, times and memory are those of the steps after it"
 STOPPED = "stopped at step {:,}: no improvement in {} (--patience)"
@@ -56,6 +58,8 @@ class Settings:
         checkpoint: path to write the trained weights to; None: they are not written.
         sample_length: characters of text to sample from a text model at each temperature.
         sample_every: training steps between samples of text; None: one, after a tenth of training.
+        probe_every: N, to write the weights before training and after N, 2N, 4N, ... steps; None:
+            only the trained ones are written.
         block: names of plugins that are not loaded.
         only: names of the only plugins that are loaded; empty: all.
         affinity: the processors on which this process must run; empty: any.
@@ -70,6 +74,7 @@ class Settings:
     checkpoint: str | None = None
     sample_length: int = 0
     sample_every: int | None = None
+    probe_every: int | None = None
     block: tuple[str, ...] = ()
     only: tuple[str, ...] = ()
     affinity: tuple[int, ...] = ()
@@ -180,11 +185,15 @@ class _Run:
         yield self._flow(setup, trainer, "initial", 0)
         limits = self.settings.calibrations.get(self.environment_id or "", {})
         text = TextOverTraining(setup, self.settings.sample_length, self.settings.sample_every)
+        checkpoint = None if self.settings.checkpoint is None else Path(self.settings.checkpoint)
+        weights = WeightsOverTraining(setup, checkpoint, self.settings.probe_every)
+        yield from self._extra(weights.name, weights.during(trainer, 0))
         training = Training(
-            setup, trainer, self.clock, self.memory, self.flags, limits, next_stop=text.next_step,
+            setup, trainer, self.clock, self.memory, self.flags, limits,
+            next_stop=lambda step: min(text.next_step(step), weights.next_step(step)),
             snapshots=self._snapshots(setup),
         )  # fmt: skip
-        yield from self._train(training, text)
+        yield from self._train(training, (text, weights))
         yield Phase("finish")
         sets_judged = judged(setup, sets, trainer, training.step)
         yield from self._extra("evaluation on further data", sets_judged)
@@ -195,26 +204,29 @@ class _Run:
         yield from self._extra("the checkpoint", self._checkpoint(setup, parameters))
         yield from self._extra(TEXT, text.at_end(parameters, training.step))
 
-    def _train(self, training: Training, text: TextOverTraining) -> Iterator[Event]:
-        """Yield the events of training, and the samples of text between its blocks."""
-        due = text.next_step(0)
+    def _train(self, training: Training, observers: Sequence[Observer]) -> Iterator[Event]:
+        """Yield the events of training, and what the observers yield between its blocks."""
+        due = [observer.next_step(0) for observer in observers]
         for event in training.events():
             yield event
             if not isinstance(event, Progress):
                 continue
             if event.tokens == 0:  # the steps of an earlier launch, with their texts
                 self.notes.append(CONTINUED.format(event.step))
-                due = text.next_step(event.step)
+                due = [observer.next_step(event.step) for observer in observers]
                 continue
-            if event.step != due or event.step == event.steps:
+            if event.step not in due or event.step == event.steps:
                 continue
             if event.losses[-1] is None or event.norms[-1] is None:
                 continue  # it diverged
-            yield Phase("sample")
-            yield from self._extra(TEXT, text.during(training.trainer, due))
+            for index, observer in enumerate(observers):
+                if event.step == due[index]:
+                    yield Phase(observer.phase)
+                    seen = observer.during(training.trainer, event.step)
+                    yield from self._extra(observer.name, seen)
+                    due[index] = observer.next_step(event.step)
             self.memory.start()
             yield Phase("train")
-            due = text.next_step(due)
         if training.stopped:
             self.notes.append(
                 STOPPED.format(training.step, counted(self.trial.patience or 0, "evaluation"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,6 +45,9 @@ class TextOverTraining:
     setup: Setup
     length: int
     every: int | None = None
+
+    name: ClassVar[str] = "a sample of text"
+    phase: ClassVar[str] = "sample"
 
     def next_step(self, step: int) -> int:
         """Return the first step after ``step`` at which to sample, or the last of training."""

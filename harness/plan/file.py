@@ -20,7 +20,15 @@ from pydantic import (
 from harness.contract import UsageError
 from harness.contract.trial import OptionValue
 from harness.contract.wording import shortened
-from harness.plan.kinds import DURATION, LONGEST_SECONDS, Seconds, Switch, Whole, parse_duration
+from harness.plan.kinds import (
+    DURATION,
+    LONGEST_SECONDS,
+    Seconds,
+    Switch,
+    Text,
+    Whole,
+    parse_duration,
+)
 from harness.plan.options import PLAN_KEYS, Option
 from harness.plan.problems import validation_lines
 from harness.plan.request import PlanRequest, merge, smaller
@@ -78,6 +86,8 @@ def _key(option: Option) -> tuple[Any, Any]:
         return seconds | None, Field(gt=0, le=LONGEST_SECONDS, **limits)
     if isinstance(kind, Switch):
         return bool | None, Field(strict=True, **limits)
+    if isinstance(kind, Text):
+        return str | list[str] | None, Field(**limits)
     raise TypeError(f"a plan's file cannot hold {kind}")
 
 

@@ -188,6 +188,16 @@ class RunOptions:
         Text("all|NAME,..."),
         "Measures trained networks with these probes, after everything that is timed.",
         default_words="none",
+        plan_key="probe",
+        plan_help="Probes that measure the trained networks: all, or their names.",
+    )
+    probe_every: int | None = _option(
+        None,
+        Whole(1),
+        "Probes measure the networks before training and after N, 2N, 4N, 8N, ... steps too.",
+        default_words="at the end only",
+        plan_key="probe_every",
+        refused_on_cluster="keeps weights on this machine, which nodes of a cluster lack",
     )
 
     def __post_init__(self) -> None:
@@ -206,6 +216,9 @@ class RunOptions:
         if self.sample_every is not None and not self.sample_length:
             fix = "leave it out, or give --sample a length"
             raise UsageError(f"--sample-every would have no effect without a sample: {fix}")
+        if self.probe_every is not None and self.probe is None:
+            fix = "leave it out, or add --probe all"
+            raise UsageError(f"--probe-every would have no effect without a probe: {fix}")
         if self.fresh and self.retry_failed:
             fix = "leave --retry-failed out"
             raise UsageError(f"--fresh measures all again, what failed included: {fix}")

@@ -1,7 +1,7 @@
 """The process of one probe: ``python -P -m harness.probing.worker REQUEST``.
 
-REQUEST is JSON: ``checkpoint``, ``probe``, ``block`` (plugins that are not loaded) and ``output``,
-the file that receives the result.
+REQUEST is JSON: ``checkpoints``, ``probe``, ``block`` (plugins that are not loaded) and ``output``,
+the file that receives a result per checkpoint, one line of JSON each.
 """
 
 from __future__ import annotations
@@ -43,11 +43,14 @@ def result_of(checkpoint: Path, name: str, block: list[str]) -> dict[str, Any]:
 
 
 def main(request: str) -> None:
-    """Run one probe, and write its result to a file."""
+    """Run one probe on each checkpoint in turn, and write each result when it is there."""
     die_with_parent()
     asked = json.loads(request)
-    result = result_of(Path(asked["checkpoint"]), asked["probe"], asked["block"])
-    Path(asked["output"]).write_text(json.dumps(result, allow_nan=False), encoding="utf-8")
+    with Path(asked["output"]).open("w", encoding="utf-8") as output:
+        for checkpoint in map(Path, asked["checkpoints"]):
+            result = result_of(checkpoint, asked["probe"], asked["block"])
+            output.write(json.dumps(result, allow_nan=False) + "\n")
+            output.flush()
 
 
 if __name__ == "__main__":

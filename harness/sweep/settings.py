@@ -46,6 +46,8 @@ def settings_of(
             interpreter.need("isolation", "--isolation")
         if options.sample_every is not None:
             interpreter.need("sample_every", "--sample-every")
+        if options.probe_every is not None:
+            interpreter.need("probe_every", "--probe-every")
     threads = [trial.processors for trial in trials]
     affinity = read_affinity(options.affinity, threads) if options.affinity else ()
     processors = usable(affinity) if options.jobs > 1 else affinity
@@ -55,6 +57,7 @@ def settings_of(
         memory_limit_bytes=options.memory_limit_bytes,
         sample_length=options.sample_length,
         sample_every=options.sample_every,
+        probe_every=options.probe_every,
         affinity=affinity,
         isolation=options.isolation,
         slots=slots(options.jobs, options.gpus, trials, processors),

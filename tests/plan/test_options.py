@@ -101,3 +101,16 @@ def test_help_shows_no_option_twice():
     flags = [flag for parameter in command.params for flag in parameter.opts]
     assert len(flags) == len(set(flags))
     assert isinstance(command, click.RichCommand)
+
+
+@pytest.mark.parametrize("probes", ["'all'", "['memory', 'latent']"])
+def test_a_plan_asks_for_probes(tmp_path, probes):
+    path = tmp_path / "plan.toml"
+    path.write_text(f"probe = {probes}\nprobe_every = 10\n[matrix]\nlength = 5\n")
+    request = read_plan(path)
+    assert not request.problems
+    options = RunOptions(**request.options)
+    assert options.probe == ("all" if probes == "'all'" else "memory,latent")
+    assert options.probe_every == 10
+    with pytest.raises(UsageError, match=r"--probe-every would have no effect.*--probe all"):
+        RunOptions(probe_every=10)

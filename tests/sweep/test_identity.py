@@ -150,6 +150,7 @@ def test_imports_inside_functions_and_of_packages_are_followed(tmp_path):
         ({"slots": Slots(((0,), (1,)), ("0", "3"))}, {"jobs": "2", "cards": "0,3"}),
         ({"slots": Slots(((0,),))}, {}),
         ({"sample_every": 20}, {"sample_every": "20"}),
+        ({"probe_every": 5}, {"probe_every": "5"}),
         ({"isolation": "backend", "cluster": "ray"}, {"isolation": "backend", "cluster": "ray"}),
     ],
 )

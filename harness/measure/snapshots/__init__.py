@@ -1,1 +1,1 @@
-"""Snapshots of training: written while a trial runs, and read to go on from one."""
+"""Snapshots of training: to go on from one, and the weights alone for probes over training."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from harness.contract import Record, UsageError
-from harness.measure.checkpoint import checkpoint_file
+from harness.contract.records.probed import WEIGHTS_AT
+from harness.measure.checkpoint import checkpoint_file, file_at_step
 from harness.sweep.folders import checkpoint_folder
 from harness_results.store.store import Store
 
@@ -39,3 +40,15 @@ def stored_checkpoint(record: Record, store: str | Path) -> Path | None:
         return checkpoint
     recorded = record.details.get("checkpoint")
     return Path(str(recorded)) if recorded else None
+
+
+def weights_over_training(record: Record, checkpoint: Path) -> dict[int, Path]:
+    """Return step of training -> the file of the weights then, as far as there are files.
+
+    The trained network, the last, is always among them.
+    """
+    kept = record.details.get(WEIGHTS_AT)
+    steps = [step for step in kept if isinstance(step, int)] if isinstance(kept, list) else []
+    files = {step: file_at_step(checkpoint, step) for step in steps}
+    weights = {step: path for step, path in files.items() if path.exists()}
+    return {**weights, record.trained_steps(): checkpoint}

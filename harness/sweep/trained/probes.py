@@ -8,12 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 from harness.contract import Record, UsageError
 from harness.contract.errors import with_fix
-from harness.contract.records.probed import probed
+from harness.contract.records.probed import Probed, probed
 from harness.contract.wording import counted
 from harness.measure.checkpoint import load
 from harness.plugins import Plugins
 from harness.probing.run import run_probe
-from harness.sweep.trained.checkpoints import checkpoint_of, stored_checkpoint
+from harness.sweep.trained.checkpoints import (
+    checkpoint_of,
+    stored_checkpoint,
+    weights_over_training,
+)
 
 if TYPE_CHECKING:
     from harness_results.store.store import Store
@@ -54,21 +58,22 @@ def add_probes(
         say: receives a note on what runs, and on networks that cannot be probed.
         is_stopped: whether to end early.
     """
-    left = [
-        (record, lacking) for record in records if (lacking := _lacking(record, names, plugins))
-    ]
+    left = []
+    for record in records:
+        checkpoint = stored_checkpoint(record, store.name)
+        weights = {} if checkpoint is None else weights_over_training(record, checkpoint)
+        if lacking := _lacking(record, names, plugins, steps=len(weights)):
+            left.append((record.trial.trial_id, checkpoint, weights, lacking))
     if left:
         say(f"probes of {counted(len(left), 'network')}: {', '.join(names)}")
-    for record, lacking in left:
-        trial = record.trial
-        checkpoint = stored_checkpoint(record, store.name)
+    for trial_id, checkpoint, weights, lacking in left:
         if checkpoint is None or not checkpoint.exists():
-            say(f"note: trial {trial.trial_id} has no checkpoint here, so no probe measured it")
+            say(f"note: trial {trial_id} has no checkpoint here, so no probe measured it")
             continue
         for name in lacking:
             if is_stopped():
                 return
-            store.add_probe(trial.trial_id, name, run_probe(plugins, name, checkpoint))
+            store.add_probe(trial_id, name, run_probe(plugins, name, weights))
 
 
 def probe_trial(
@@ -91,25 +96,40 @@ def probe_trial(
 
     names, checkpoint = probe_names(text or ALL, plugins), checkpoint_of(trial, store)
     if trial.endswith(".safetensors"):
-        yield from ((name, run_probe(plugins, name, checkpoint)) for name in names)
+        yield from ((name, run_probe(plugins, name, {0: checkpoint})) for name in names)
         return
     trial_id = load(checkpoint).trial.trial_id
     with Store.open(store) as opened:
         record = opened.launches_of(trial_id)[-1]
         if problem := _refusal(record):
             raise UsageError(with_fix(f"trial {trial_id}: {problem}", "name another trial"))
+        weights = weights_over_training(record, checkpoint)
         for name in names:
-            result = run_probe(plugins, name, checkpoint)
+            result = run_probe(plugins, name, weights)
             opened.add_probe(trial_id, name, result)
             yield name, result
 
 
-def _lacking(record: Record, names: Sequence[str], plugins: Plugins) -> list[str]:
-    """Return the probes that have not measured a record, or only in another version."""
+def _lacking(record: Record, names: Sequence[str], plugins: Plugins, *, steps: int) -> list[str]:
+    """Return the probes that have not measured a record, or only in an earlier version.
+
+    Args:
+        record: of a trained network.
+        names: of the probes.
+        plugins: as loaded.
+        steps: how many steps of training have weights; a probe that measured the last alone then
+            measures again.
+    """
     if _refusal(record):
         return []
-    known_versions = {name: each.version for name, each in probed(record.details).items()}
-    return [name for name in names if known_versions.get(name) != plugins.probe(name).version]
+    results, lacking = probed(record.details), []
+    for name in names:
+        result = results.get(name, Probed(name, None))
+        is_old = (result.version or 0) < plugins.probe(name).version
+        is_partial = steps > 1 and not result.over_training and not result.failed
+        if is_old or is_partial:
+            lacking.append(name)
+    return lacking
 
 
 def _refusal(record: Record) -> str | None:

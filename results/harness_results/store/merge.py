@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from sqlalchemy import Connection, delete, insert, select
 
 from harness.contract.errors import UsageError
+from harness.contract.records.probed import PROBES
+from harness.contract.records.readable import readable_curve
 from harness_results.store import raw
 from harness_results.store.database.upsert import insert_new
 from harness_results.store.identity import KnownRun, known_runs, with_identity
@@ -27,6 +29,7 @@ from harness_results.store.merge_source import (
     key_of,
     reused_records,
 )
+from harness_results.store.rows import merge_probes
 from harness_results.store.store import Store
 
 
@@ -140,13 +143,18 @@ class _Writer:
         ids_by_key: dict[Key, list[int]] = {}
         for row in stored:
             ids_by_key.setdefault(key_of(row), []).append(row["record_id"])
+        probes = [row for row in checked.batch.children.get("curves", ()) if row["name"] == PROBES]
+        probes_of = {row["record_id"]: row["content"] for row in probes}
         new: Rows = []
         for row, (key, number) in zip(checked.batch.records, checked.keys, strict=True):
             ids = ids_by_key.get(key, [])
             if number > len(ids):
                 new.append(row)
             else:
-                moved[row["record_id"]] = ids[number - 1]
+                stored_id = moved[row["record_id"]] = ids[number - 1]
+                if content := probes_of.get(row["record_id"]):  # measured there, perhaps not here
+                    results = readable_curve(raw.decode("curves", "content", content))
+                    merge_probes(connection, stored_id, results)
         launches = Counter(row["trial_id"] for row in stored)
         moved |= _insert(connection, run_id, new, checked.batch, launches)
         return is_new, len(new)

@@ -12,7 +12,7 @@ from sqlalchemy import Column, Connection, Select, case, func, insert, select, t
 from sqlalchemy.types import NullType
 
 from harness.contract.errors import StoreError
-from harness.contract.records.probed import PROBES, probe_flags
+from harness.contract.records.probed import PROBES, merged, probe_flags
 from harness.contract.records.readable import readable_curve
 from harness.contract.records.record import Record
 from harness.contract.trial import Trial
@@ -245,13 +245,16 @@ def _with_probes(record: Record, results: Any) -> Record:
 def add_probe(
     connection: Connection, wanted: Select[tuple[int]], name: str, content: Mapping[str, Any]
 ) -> None:
-    """Add what a probe measured to the wanted records that ended well, or replace it."""
+    """Add what a probe measured to the wanted records that ended well."""
     mine = records.c.record_id.in_(wanted) & (records.c.status == "ok")
-    ids = list(connection.scalars(select(records.c.record_id).where(mine)))
-    stored = _read_probes(connection, wanted)
-    for record_id in ids:
-        before = stored.get(record_id)
-        results = {**(before if isinstance(before, Mapping) else {}), name: dict(content)}
-        key = {"record_id": record_id, "name": PROBES}
-        insert_new(connection, curves, [{**key, "content": {}}])
-        connection.execute(update(curves).filter_by(**key).values(content=results))
+    for record_id in list(connection.scalars(select(records.c.record_id).where(mine))):
+        merge_probes(connection, record_id, {name: dict(content)})
+
+
+def merge_probes(connection: Connection, record_id: int, results: Mapping[str, Any]) -> None:
+    """Add what probes measured to a record; of two results of a probe one stays (``merged``)."""
+    mine = (curves.c.record_id == record_id) & (curves.c.name == PROBES)
+    stored = connection.scalar(select(curves.c.content).where(mine))
+    insert_new(connection, curves, [{"record_id": record_id, "name": PROBES, "content": {}}])
+    values = {"content": merged(readable_curve(stored), results)}
+    connection.execute(update(curves).where(mine).values(values))
