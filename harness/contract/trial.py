@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -22,6 +23,7 @@ from pydantic import (
 from harness.contract.dtypes import Dtype
 from harness.contract.model import tied_problem
 from harness.contract.optimizer import Optimizer, OptimizerName, ScheduleName
+from harness.contract.weights.initialisation import SCHEMA, normal_form
 from harness.contract.wording import NAME_PATTERN
 
 Name = Annotated[str, Field(pattern=f"^{NAME_PATTERN.pattern}$")]
@@ -43,6 +45,7 @@ OtherLengths = Annotated[
     Field(max_length=64),
     WithJsonSchema(_OTHER_LENGTHS),
 ]
+Initialisation = Annotated[str, AfterValidator(normal_form), WithJsonSchema(dict(SCHEMA))]
 
 
 class Trial(BaseModel):
@@ -86,7 +89,8 @@ class Trial(BaseModel):
     clip_norm: Rate | None = None
     clip_value: Rate | None = None
 
-    initialisation: Literal["torch", "glorot", "identity"] = "torch"
+    # A scheme, or draws by kind of tensor: recurrent=identity,input=glorot.
+    initialisation: Initialisation = "torch"
     forget_bias: float | None = Field(default=None, ge=-100, le=100, allow_inf_nan=False)
     # The longest dependency of chrono initialisation, T_max.
     chrono: int | None = Field(default=None, ge=2)

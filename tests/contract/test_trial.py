@@ -1,6 +1,7 @@
 """A trial's id is a hash of its content: stored ids must never change."""
 
 import pytest
+from pydantic import ValidationError
 
 from harness.contract import Trial
 from harness.contract.trial import OMITTED_AT_DEFAULT
@@ -72,3 +73,36 @@ def test_lengths_of_evaluation_are_time_steps_each_once_and_ascending(written):
 def test_what_is_no_length_is_refused(written):
     with pytest.raises(ValueError, match="evaluate_at"):
         Trial(**COPY, evaluate_at=written)
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("glorot", "glorot"),
+        (" input=glorot , recurrent=identity", "recurrent=identity,input=glorot"),
+        ("bias=uniform:1e-1,readout=normal:2", "readout=normal:2,bias=uniform:0.1"),
+    ],
+)
+def test_initialisations_that_mean_the_same_are_one_trial(text, kept):
+    assert Trial(**COPY, initialisation=text).initialisation == kept
+    assert (
+        Trial(**COPY, initialisation=text).trial_id == Trial(**COPY, initialisation=kept).trial_id
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("xavier", "'xavier' is none of torch, glorot, identity, and no PART=DRAW"),
+        ("hidden=glorot", "'hidden=glorot' is none of"),
+        ("input=xavier", "input=xavier: write identity, orthogonal, glorot, zeros, uniform:A"),
+        ("input=uniform", "input=uniform: write"),
+        ("input=normal:-1", "write a number above 0, as in normal:0.1"),
+        ("input=normal:nan", "write a number above 0"),
+        ("bias=identity", "a bias is no matrix"),
+        ("input=zeros,input=glorot", "input is set twice"),
+    ],
+)
+def test_an_initialisation_that_nothing_draws_is_refused(text, message):
+    with pytest.raises(ValidationError, match=message):
+        Trial(**COPY, initialisation=text)

@@ -2,13 +2,14 @@
 
 import numpy as np
 import pytest
+from scipy.stats import ks_2samp
 
 from harness.cells import GRU, LSTM, RNN, MinGRU, MinLSTM, ReluRNN
 from harness.contract import Inputs, Model, PluginError, UnsupportedError, UsageError
 from harness.measure.proof.initialise import initial_parameters
 
 H, V, K = 16, 10, 7
-SCHEMES = ["torch", "glorot", "identity"]
+SCHEMES = ["torch", "glorot", "identity", "recurrent=uniform:0.1,readout=zeros"]
 
 
 def model_of(cell=None, layers=2):
@@ -146,3 +147,44 @@ def test_values_that_do_not_fit_the_vectors_of_a_cell_name_the_cell(answer):
 
     with pytest.raises(PluginError, match=r"cell 'odd': initial_vectors\(\) .* of a; got"):
         initial_parameters(model_of(Odd()), 0)
+
+
+TORCH = {
+    "glorot": lambda init, tensor: init.xavier_uniform_(tensor),
+    "orthogonal": lambda init, tensor: init.orthogonal_(tensor),
+    "uniform:0.25": lambda init, tensor: init.uniform_(tensor, -0.25, 0.25),
+    "normal:0.5": lambda init, tensor: init.normal_(tensor, std=0.5),
+    "identity": lambda init, tensor: init.eye_(tensor),
+    "zeros": lambda init, tensor: init.zeros_(tensor),
+}
+TENSORS = {"recurrent": "weight_hh_l0", "input": "weight_ih_l0", "readout": "weight_out"}
+
+
+@pytest.mark.parametrize("draw", TORCH)
+@pytest.mark.parametrize("part", TENSORS)
+def test_each_draw_has_the_distribution_of_torch_nn_init_gate_by_gate(part, draw):
+    torch = pytest.importorskip("torch")
+    torch.manual_seed(0)
+    model = Model(LSTM(), Inputs("real", 90), 60, 1, 30, "squared_error")
+    parameters = initial_parameters(model, 0, scheme=f"{part}={draw}")
+    plain = initial_parameters(model, 0)
+    for name in plain:
+        if name != TENSORS[part]:
+            np.testing.assert_array_equal(parameters[name], plain[name])
+    gates = 1 if part == "readout" else 4
+    for block in np.split(parameters[TENSORS[part]], gates):
+        theirs = TORCH[draw](torch.nn.init, torch.empty(block.shape, dtype=torch.float64)).numpy()
+        assert ks_2samp(block.ravel(), theirs.ravel()).pvalue > 0.001
+        if draw == "orthogonal":  # the smaller of the two products is the identity
+            ours, expected = (min((w @ w.T, w.T @ w), key=np.size) for w in (block, theirs))
+            np.testing.assert_allclose(ours, expected, atol=1e-12)
+
+
+def test_biases_are_drawn_alone_and_forget_bias_is_set_after_them():
+    parameters = initial_parameters(model_of(), 0, scheme="bias=normal:0.01", forget_bias=2.0)
+    assert parameters["bias_out"].std() == pytest.approx(0.01, rel=0.7)
+    assert np.abs(parameters["bias_hh_l1"]).max() < 0.1
+    assert (parameters["bias_ih_l0"][H : 2 * H] == 2).all()
+    np.testing.assert_array_equal(
+        parameters["weight_hh_l0"], initial_parameters(model_of(), 0)["weight_hh_l0"]
+    )

@@ -38,7 +38,10 @@ _HELP: Mapping[str, tuple[str, str]] = {
         "The embedding, as wide as --hidden, is also the readout's weight.",
     ),
     "dropout": ("", "Dropout between layers.  [default: 0]"),
-    "initialisation": ("", "torch (uniform), glorot (with orthogonal) or identity (IRNN)."),
+    "initialisation": (
+        "--init",
+        "torch (uniform), glorot (with orthogonal), identity (IRNN), or recurrent=identity,...",
+    ),
     "forget_bias": ("", "Bias towards keeping the state (lstm f, gru z, mingru 1 - z)."),
     "chrono": ("", "Chrono initialisation for dependencies up to this many steps."),
     "batch": ("", "Sequences per batch.  [default: the task's]"),
@@ -83,6 +86,7 @@ _KINDS: Mapping[str, click.ParamType[Any]] = {
     "cell": types.Named("cells"),
     "length": types.Lengths(),
     "evaluate_at": types.OtherLengths(),
+    "initialisation": types.Initialisations(),
     "checkpoint": types.CHECKPOINTS,
 }
 

@@ -128,6 +128,26 @@ class OtherLengths(Written):
         return tuple(lengths)
 
 
+class Initialisations(Written):
+    """Schemes of initial weights; ``PART=DRAW`` items that follow each other are one scheme."""
+
+    name = "SCHEME,... | PART=DRAW,..."
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, ...]:
+        """Return the schemes of one comma list."""
+        if isinstance(value, tuple):
+            return value
+        schemes: list[str] = []
+        for item in (item.strip() for item in str(value).split(",")):
+            if "=" in item and schemes and "=" in schemes[-1]:
+                schemes[-1] += f",{item}"
+            else:
+                schemes.append(item)
+        return tuple(schemes)
+
+
 def _lengths(part: str) -> Sequence[int]:
     match = _RANGE.fullmatch(part.lower())
     if not match and ":" in part:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Literal
+import math
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -16,21 +16,18 @@ from harness.contract import (
     UnsupportedError,
     UsageError,
 )
+from harness.contract.weights.initialisation import Draw, draws_of
 from harness.contract.wording import shortened, text_of
 from harness.measure.proof.streams import generator
 
-Scheme = Literal["torch", "glorot", "identity"]
-Draw = Callable[[np.random.Generator, str, tuple[int, ...], Model], Array]
-
 LONGEST = 200  # characters of a cell's answer in a message
-IRNN_DEVIATION = 0.001  # Le, Jaitly & Hinton 2015, section 3
 
 
 def initial_parameters(
     model: Model,
     seed: int,
     *,
-    scheme: Scheme = "torch",
+    scheme: str = "torch",
     forget_bias: float | None = None,
     chrono: int | None = None,
 ) -> Parameters:
@@ -39,14 +36,11 @@ def initial_parameters(
     Args:
         model: gives names and shapes.
         seed: the model seed; tensor NAME is drawn from the stream ``("model", NAME)``.
-        scheme: ``torch``: U(-1/sqrt(H), 1/sqrt(H)) for every tensor, as ``torch.nn`` does;
-            ``glorot``: per gate, Glorot-uniform input weights and orthogonal recurrent weights,
-            Glorot-uniform readout, zero biases (Glorot & Bengio 2010; Saxe et al. 2014);
-            ``identity``: per gate, the identity as recurrent weights, N(0, 0.001) for input weights
-            and readout, zero biases (IRNN: Le, Jaitly & Hinton 2015). In each, a cell's vectors are
-            drawn as by ``torch``, unless the cell gives their values. An embedding is drawn from
-            N(0, 1) in each, as by ``torch.nn.Embedding``; a tied one as the readout's weight, whose
-            products with h would else have a variance of H.
+        scheme: ``torch``, ``glorot``, ``identity``, or draws by kind of tensor, as in
+            ``harness.contract.weights``. A tensor without a draw comes from U(-1/sqrt(H),
+            1/sqrt(H)), as in ``torch.nn``; so do a cell's vectors, unless the cell gives their
+            values. An embedding is drawn from N(0, 1), as by ``torch.nn.Embedding``; a tied one as
+            the readout's weight, whose products with h would else have a variance of H.
         forget_bias: the sum of the memory gate's two biases (Jozefowicz et al. 2015 take 1). The
             sign is reversed for a gate that keeps the state when it is near 0, so that a larger
             number always means a longer memory.
@@ -57,13 +51,14 @@ def initial_parameters(
     Raises:
         UnsupportedError: the cell has no memory gate to set.
         PluginError: the cell's own values do not fit its vectors.
+        ValueError: there is no such scheme.
         UsageError: both ``forget_bias`` and ``chrono`` are set.
     """
     if forget_bias is not None and chrono is not None:
         raise UsageError("forget_bias and chrono both set the memory gate's bias: give one of them")
-    draw = _SCHEMES[scheme]
+    draws = draws_of(scheme)
     parameters = {
-        name: _of_tensor(draw, generator(seed, "model", name), name, shape, model)
+        name: _of_tensor(draws, generator(seed, "model", name), name, shape, model)
         for name, shape in model.parameter_shapes().items()
     }
     for layer in range(model.layers):
@@ -80,11 +75,47 @@ def initial_parameters(
 
 
 def _of_tensor(
-    draw: Draw, rng: np.random.Generator, name: str, shape: tuple[int, ...], model: Model
+    draws: Mapping[str, Draw],
+    rng: np.random.Generator,
+    name: str,
+    shape: tuple[int, ...],
+    model: Model,
 ) -> Array:
-    if name != "embedding":
-        return draw(rng, name, shape, model)
-    return draw(rng, "weight_out", shape, model) if model.tied_readout else rng.normal(size=shape)
+    if name == "embedding" and not model.tied_readout:
+        return rng.normal(size=shape)
+    part = _part(name, shape)
+    draw = draws.get(part) or Draw("uniform", 1 / math.sqrt(model.hidden))
+    if part in {"recurrent", "input"}:
+        gates = range(shape[0] // model.hidden)
+        return np.concatenate([_values(rng, draw, (model.hidden, shape[1])) for _ in gates])
+    return _values(rng, draw, shape)
+
+
+def _part(name: str, shape: tuple[int, ...]) -> str:
+    """Return of which of ``PARTS`` a tensor is; empty for a cell's vector."""
+    if name.startswith("bias"):
+        return "bias"
+    if len(shape) == 1:
+        return ""
+    if name in {"weight_out", "embedding"}:  # a tied embedding is the readout's weight
+        return "readout"
+    return "input" if name.startswith("weight_ih") else "recurrent"
+
+
+def _values(rng: np.random.Generator, draw: Draw, shape: tuple[int, ...]) -> Array:
+    match draw:
+        case Draw("uniform", float(bound)):
+            return rng.uniform(-bound, bound, shape)
+        case Draw("normal", float(deviation)):
+            return rng.normal(0.0, deviation, shape)
+        case Draw("glorot"):
+            bound = math.sqrt(6 / sum(shape))
+            return rng.uniform(-bound, bound, shape)
+        case Draw("identity"):
+            return np.eye(shape[0], shape[1])
+        case Draw("orthogonal"):
+            return _orthogonal(rng, shape)
+    return np.zeros(shape)
 
 
 def _own_vectors(cell: Cell, hidden: int, rng: np.random.Generator) -> Mapping[str, Array]:
@@ -105,45 +136,14 @@ def _own_vectors(cell: Cell, hidden: int, rng: np.random.Generator) -> Mapping[s
     return values
 
 
-def _torch(rng: np.random.Generator, _name: str, shape: tuple[int, ...], model: Model) -> Array:
-    bound = 1 / np.sqrt(model.hidden)
-    return rng.uniform(-bound, bound, shape)
-
-
-def _glorot(rng: np.random.Generator, name: str, shape: tuple[int, ...], model: Model) -> Array:
-    if name.startswith("bias"):
-        return np.zeros(shape)
-    if len(shape) == 1:
-        return _torch(rng, name, shape, model)
-    if name == "weight_out":
-        return _glorot_uniform(rng, shape)
-    block = _glorot_uniform if name.startswith("weight_ih") else _orthogonal
-    pieces = range(shape[0] // model.hidden)
-    return np.concatenate([block(rng, (model.hidden, shape[1])) for _ in pieces])
-
-
-def _identity(rng: np.random.Generator, name: str, shape: tuple[int, ...], model: Model) -> Array:
-    if name.startswith("bias"):
-        return np.zeros(shape)
-    if len(shape) == 1:
-        return _torch(rng, name, shape, model)
-    if name.startswith(("weight_ih", "weight_out")):
-        return rng.normal(0.0, IRNN_DEVIATION, shape)
-    return np.tile(np.eye(model.hidden), (shape[0] // model.hidden, 1))
-
-
-_SCHEMES: dict[str, Draw] = {"torch": _torch, "glorot": _glorot, "identity": _identity}
-
-
-def _glorot_uniform(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
-    bound = np.sqrt(6 / sum(shape))
-    return rng.uniform(-bound, bound, shape)
-
-
 def _orthogonal(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
-    q, r = np.linalg.qr(rng.normal(size=shape))
+    """Return orthonormal columns, or rows if there are fewer, as ``torch.nn.init.orthogonal_``."""
+    values = rng.normal(size=shape)
+    is_wide = shape[0] < shape[1]
+    q, r = np.linalg.qr(values.T if is_wide else values)
     signs: Array = np.where(np.diagonal(r) < 0, -1.0, 1.0)
-    return q * signs  # uniform over orthogonal matrices (Mezzadri 2007)
+    square = q * signs  # uniform over orthogonal matrices (Mezzadri 2007)
+    return square.T if is_wide else square
 
 
 def _memory_gate(cell: Cell, option: str) -> str:

@@ -10,11 +10,10 @@ import numpy as np
 from harness.cells.operations import OPS
 from harness.contract import Cell
 from harness.contract.trial import Trial
+from harness.contract.weights.initialisation import Draw, draws_of
 from harness.plugins import load_plugins
 
 PLAIN = ("rnn", "rnn_relu")  # gradients flow back through the recurrent weights alone
-# spectral radius of H x H weights from U(-1/sqrt H, 1/sqrt H) as H grows: the circular law
-UNIFORM = 1 / math.sqrt(3)
 
 
 def decay_at_start(trial: Trial) -> float | None:
@@ -26,11 +25,25 @@ def decay_at_start(trial: Trial) -> float | None:
     another share.
     """
     if trial.cell in PLAIN:
-        return UNIFORM if trial.initialisation == "torch" else 1.0
+        return _spectral_radius(draws_of(trial.initialisation).get("recurrent"), trial.hidden)
     cell = known_cells().get(trial.cell)
     if cell is None or trial.chrono is not None:
         return None
     return _retention(cell, trial.forget_bias or 0.0)
+
+
+def _spectral_radius(draw: Draw | None, hidden: int) -> float | None:
+    """Return the radius of H x H weights as H grows: the circular law, deviation times sqrt(H)."""
+    match draw:
+        case None:  # U(-1/sqrt(H), 1/sqrt(H))
+            return 1 / math.sqrt(3)
+        case Draw("uniform", float(bound)):
+            return bound * math.sqrt(hidden / 3)
+        case Draw("normal", float(deviation)):
+            return deviation * math.sqrt(hidden)
+        case Draw("zeros"):
+            return None
+    return 1.0  # orthogonal, the identity, and Glorot's deviation of 1/sqrt(H)
 
 
 @cache
