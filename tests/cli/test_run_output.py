@@ -194,6 +194,13 @@ def test_losses_close_to_the_model_on_both_sides_are_equal_to_it():
     assert "lstm equal to it." in summary(study)
 
 
+def test_a_loss_many_times_that_of_the_model_is_no_percentage():
+    study = Study([make("rnn", 25, 0.97), make("rnn", 50, 4e6), make("lstm", 25, 1e-6)])
+    assert "lstm more than 99 % below, rnn 3 % below to 4e+06 times it." in summary(study)
+    study = Study([make(length=25, ratio=2.9), make(length=50, ratio=12.34)])
+    assert "lstm 190 % above to 12 times it." in summary(study)
+
+
 def test_flags_of_a_kind_share_a_line_and_numbers_that_vary_are_a_range():
     drift = "step times drifted by {} % from the first half of the blocks to the second"
     flags = {25: [drift.format("-16")], 50: [drift.format("+20"), "it has 2 of float32"], 100: []}

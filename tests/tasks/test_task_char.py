@@ -362,3 +362,5 @@ def test_a_limit_that_is_too_short_is_found_before_any_text_is_read():
         CorpusError, match=r"too short: 10 characters .* use a longer text \(or limit\)"
     ):
         Char(Char.Options(corpus="stdlib", limit=10), 25).check()
+    with pytest.raises(CorpusError, match="corpus 'pydoc' is too short"):
+        Char(Char.Options(corpus="pydoc"), 900_000).check()

@@ -18,6 +18,7 @@ from harness.testing.compare import run_check
 from harness.testing.tasks import checks_for_task
 from harness_tasks import Words
 from harness_tasks.texts.ngrams import discounted_bigram_loss
+from harness_tasks.texts.text import check_words
 
 TEXT = "the cat sat, the cat ran.\n\nthe dog's end: a well-known <unk>\n" * 30
 
@@ -74,9 +75,30 @@ def test_a_stream_reads_the_words_in_their_order(corpus):
     assert np.array_equal(batches[0].targets[:-1], batches[0].inputs[1:])
 
 
-def test_a_text_of_too_few_words_is_refused_by_their_number(corpus):
-    with pytest.raises(CorpusError, match="20 words give 18 to train on"):
-        words(corpus, length=25, limit=20)
+@pytest.mark.parametrize("limit", [None, 20])
+@pytest.mark.parametrize("name", ["short", "pydoc"])
+def test_a_plan_refuses_a_text_of_too_few_words_by_their_number(corpus, name, limit):
+    corpus.write_text("one two\n" * 7)
+    name, length = (str(corpus), 25) if name == "short" else (name, 25 if limit else 10**6)
+    count = limit or (21 if length == 25 else r"\d+,\d+")
+    with pytest.raises(CorpusError, match=f"too short: {count} words give"):
+        Words(Words.Options(corpus=name, limit=limit), length).check()
+
+
+@pytest.mark.parametrize("text", ["la " * 5000, "la la la\n" * 2000])
+def test_a_text_of_one_word_has_nothing_to_predict(corpus, text):
+    corpus.write_text(text)
+    task = Words(Words.Options(corpus=str(corpus)), 4)
+    for read in (task.check, lambda: task.prepare(np.random.SeedSequence(0))):
+        with pytest.raises(CorpusError, match="only one distinct word, 'la'"):
+            read()
+
+
+def test_words_are_counted_until_there_are_enough(corpus):
+    corpus.write_text("a b c\n" * 500)
+    assert check_words("c", corpus, 10**9) == 2000
+    corpus.write_text("d " * (1 << 22) + "e f")  # two pieces
+    assert check_words("c", corpus, 10) == (1 << 22) + 2
 
 
 def test_the_bigram_model_is_that_of_the_definition_and_sums_to_one():

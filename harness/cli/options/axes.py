@@ -102,6 +102,8 @@ def _kind(axis: str) -> click.ParamType[Any]:
     optional = NoneType in branches
     if float in branches:
         return types.NUMBERS_OR_NONE if optional else types.NUMBERS
+    if bool in branches:
+        return types.SWITCHES
     if int in branches:
         return types.INTEGERS_OR_NONE if optional else types.INTEGERS
     return types.WORDS

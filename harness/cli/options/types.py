@@ -80,6 +80,7 @@ def _word(text: str) -> str:
 
 
 WORDS = CommaList("NAME,...", _word)
+SWITCHES = CommaList("true|false,...", _word)
 INTEGERS = CommaList("N,...", _integer)
 NUMBERS = CommaList("X,...", _number)
 NUMBERS_OR_NONE = CommaList("X,...|none", _or_words({"none": None}, _number))

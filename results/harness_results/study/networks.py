@@ -11,7 +11,7 @@ from typing import Any
 from harness.contract.records.record import Record
 from harness.contract.trial import GATE_OPTIONS, Trial, are_evaluated_as_usual
 from harness_results.study.machines import MACHINE
-from harness_results.study.seeds.summary import SeedSummary, members_of
+from harness_results.study.seeds.summary import SeedSummary, each_seed, members_of
 from harness_results.text.format import UNKNOWN, one_line
 
 SEEDS = "seeds"
@@ -68,6 +68,8 @@ def networks(records: Sequence[Record], machines: Mapping[str | None, str]) -> N
         by_length = [name for name in by_length if name != "evaluate_every"]
     usual = _usual(records, machines)
     shared = {name: settings[0][name] for name in names if name not in varying} | of_gates
+    if "steps" in shared:
+        shared["steps"] = _trained_steps(records)
     unusual = {name: value for name, value in shared.items() if value != usual.get(name)}
     labels: list[Labels] = [
         (
@@ -139,6 +141,16 @@ def _settings(record: Record, machines: Mapping[str | None, str]) -> dict[str, s
     settings |= {MACHINE: machines[record.environment_id]} if machines else {}
     settings["evaluate_at"] = record.trial.evaluate_at
     return {_name(name): setting_in_words(value) for name, value in settings.items()}
+
+
+def _trained_steps(records: Sequence[Record]) -> str:
+    """Return the steps of trials that were to train equally many; some may have lost patience."""
+    planned = records[0].trial.steps
+    trained = [record.trained_steps() for record in each_seed(records)]
+    fewest, most = min(trained), max(trained)
+    if fewest == planned:
+        return str(planned)
+    return f"{fewest} to {most} of {planned}" if fewest < most else f"{most} of {planned}"
 
 
 def _default(record: Record, axis: str) -> str:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
 
 from harness.contract import TaskDefaults, TaskOptions
-from harness_tasks.texts.corpora import File, Source, locate
+from harness_tasks.texts.corpora import Source
 from harness_tasks.texts.next_token import NextToken, TextOptions
 from harness_tasks.texts.ngrams import ngram_losses
 from harness_tasks.texts.text import Text, check_text, read_text
@@ -54,19 +55,9 @@ class Char(NextToken):
     longest_ngram = "trigram"
     options: CharOptions
 
-    def check(self) -> None:
-        """Check the corpus.
-
-        Raises:
-            UsageError: it is missing, is not a file, cannot be downloaded, is not UTF-8, or is too
-                short; with the fix.
-        """
-        source = locate(self.options.corpus)
-        size = self.options.limit
-        if isinstance(source, File):
-            size = check_text(self.options.corpus, source.path, as_bytes=self._as_bytes, limit=size)
-        if size is not None:
-            self._split(size)
+    def _count(self, raw: bytes | Path) -> int:
+        corpus, limit = self.options.corpus, self.options.limit
+        return check_text(corpus, raw, as_bytes=self._as_bytes, limit=limit)
 
     def _read(self, source: Source, data_seed: np.random.SeedSequence) -> Text:
         corpus, limit = self.options.corpus, self.options.limit

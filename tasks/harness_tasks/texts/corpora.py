@@ -11,6 +11,7 @@ import sysconfig
 import textwrap
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,10 @@ class Source(ABC):
     def read(self, seed: np.random.SeedSequence, limit: int | None) -> bytes | Path:
         """Return the text as bytes of UTF-8, or the path of a file that holds them."""
 
+    def stored(self) -> bytes | Path | None:
+        """Return what ``read`` returns, if it is here and the same for every seed and limit."""
+        return None
+
     def facts(self) -> dict[str, Any]:
         """Return further facts about this source for the record."""
         return {}
@@ -60,6 +65,10 @@ class Library(Source):
 
     def read(self, seed: np.random.SeedSequence, limit: int | None) -> bytes:
         """Return the modules' text in ASCII, with "?" for other characters: a small vocabulary."""
+        return self.stored()
+
+    def stored(self) -> bytes:
+        """Return the text."""
         folder = Path(sysconfig.get_path("stdlib"))
         try:
             texts = [(folder / f"{name}.py").read_text(encoding="utf-8") for name in STDLIB_MODULES]
@@ -86,23 +95,32 @@ class Help(Source):
 
     def read(self, seed: np.random.SeedSequence, limit: int | None) -> bytes:
         """Return the paragraphs of the topics in alphabetical order, in ASCII."""
+        return self.stored()
+
+    def stored(self) -> bytes:
+        """Return the text."""
         try:
             from pydoc_data.topics import topics
         except ImportError as error:
             fix = "set the option corpus to stdlib, to grammar, or to a text file of yours"
             problem = f"corpus 'pydoc': this Python has no texts of help() ({error})"
             raise CorpusError(with_fix(problem, fix)) from error
-        paragraphs: dict[str, None] = {}
-        for name in sorted(topics):
-            text = topics[name].translate(_IN_ASCII).encode("ascii", errors="ignore").decode()
-            for paragraph in re.split(r"\n\s*\n", text):
-                if _is_prose(paragraph):
-                    paragraphs[textwrap.dedent(paragraph).strip()] = None
-        return "\n\n".join(paragraphs).encode()
+        return _prose(tuple(topics[name] for name in sorted(topics)))
 
     def facts(self) -> dict[str, Any]:
         """Return the version of Python."""
         return {"python": platform.python_version()}
+
+
+@cache  # a plan reads it for each length
+def _prose(texts: tuple[str, ...]) -> bytes:
+    paragraphs: dict[str, None] = {}
+    for text in texts:
+        ascii_text = text.translate(_IN_ASCII).encode("ascii", errors="ignore").decode()
+        for paragraph in re.split(r"\n\s*\n", ascii_text):
+            if _is_prose(paragraph):
+                paragraphs[textwrap.dedent(paragraph).strip()] = None
+    return "\n\n".join(paragraphs).encode()
 
 
 def _is_prose(paragraph: str) -> bool:
@@ -154,6 +172,10 @@ class File(Source):
         return str(self.path)
 
     def read(self, seed: np.random.SeedSequence, limit: int | None) -> Path:
+        """Return the path."""
+        return self.path
+
+    def stored(self) -> Path:
         """Return the path."""
         return self.path
 

@@ -104,6 +104,26 @@ class NextToken(Task):
     def _losses_of_ngrams(self) -> Mapping[str, float]:
         """Return model -> its loss on the validation text, fitted to the training text."""
 
+    @abstractmethod
+    def _count(self, raw: bytes | Path) -> int:
+        """Return the number of tokens of a text, at least if it is too short.
+
+        Raises:
+            CorpusError: the text cannot be used.
+        """
+
+    def check(self) -> None:
+        """Check the corpus.
+
+        Raises:
+            UsageError: it is missing, is not a file, cannot be downloaded, is not UTF-8, or is too
+                short; with the fix.
+        """
+        raw = locate(self.options.corpus).stored()
+        tokens = self.options.limit if raw is None else self._count(raw)
+        if tokens is not None:
+            self._split(tokens)
+
     def files(self) -> Sequence[Path]:
         """Return the corpus, if it is a file."""
         source = locate(self.options.corpus)

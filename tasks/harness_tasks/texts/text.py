@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import codecs
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.contract import CorpusError, Vocabulary
+from harness.contract.vocabulary import words_of
 
 LARGEST_CHARACTER_FILE_BYTES = 256 * 1024 * 1024  # decoding needs about eight times as much memory
 BYTES_FIX = "train on its bytes: -t char --set task.char.vocabulary=bytes"
@@ -74,23 +75,55 @@ def text_of(name: str, raw: bytes | Path) -> tuple[str, str]:
     return "".join(_texts(name, content, None)), digest
 
 
-def check_text(name: str, path: Path, *, as_bytes: bool, limit: int | None) -> int:
+def check_text(name: str, raw: bytes | Path, *, as_bytes: bool, limit: int | None) -> int:
     """Return the number of characters (or bytes) of ``read_text``, with a few megabytes of memory.
 
     Raises:
         CorpusError: as in ``read_text``.
     """
+    return _checked(name, *_state(name, raw), as_bytes, limit)
+
+
+def check_words(name: str, raw: bytes | Path, enough: int) -> int:
+    """Return the number of words of a text; beyond ``enough`` they are not counted.
+
+    Raises:
+        CorpusError: as in ``read_text``, or there is one distinct word.
+    """
+    check_text(name, raw, as_bytes=False, limit=None)
+    return _words(name, *_state(name, raw), enough)
+
+
+def _state(name: str, raw: bytes | Path) -> tuple[bytes | Path, tuple[int, ...]]:
+    """Return a key for a text: a file with its size and time of change."""
+    if isinstance(raw, bytes):
+        return raw, ()
     try:
-        status = path.stat()
+        status = raw.stat()
     except OSError as error:
         raise CorpusError(f"corpus {name!r} cannot be read: {error}") from error
-    return _checked(name, path.resolve(), as_bytes, limit, status.st_size, status.st_mtime_ns)
+    return raw.resolve(), (status.st_size, status.st_mtime_ns)
+
+
+# Cached, because a plan checks a text for each length.
+@cache
+def _checked(
+    name: str, raw: bytes | Path, _state: tuple[int, ...], as_bytes: bool, limit: int | None
+) -> int:
+    return _examine(name, _content(name, raw), as_bytes=as_bytes, limit=limit)
 
 
 @cache
-def _checked(name: str, path: Path, as_bytes: bool, limit: int | None, *_state: int) -> int:
-    """Examine a file once per size and time of change, because a plan checks it for each length."""
-    return _examine(name, _content(name, path), as_bytes=as_bytes, limit=limit)
+def _words(name: str, raw: bytes | Path, _state: tuple[int, ...], enough: int) -> int:
+    count, distinct = 0, set[str]()
+    for piece in _texts(name, _content(name, raw), None):
+        words = words_of(piece)
+        count += len(words)
+        distinct.update(words)
+        if count >= enough and len(distinct) > 2:  # noqa: PLR2004  one may be a line break
+            break
+    check_distinct_words(name, distinct)
+    return count
 
 
 def _examine(name: str, content: NDArray[np.uint8], *, as_bytes: bool, limit: int | None) -> int:
@@ -107,12 +140,24 @@ def _examine(name: str, content: NDArray[np.uint8], *, as_bytes: bool, limit: in
     if not count:
         raise CorpusError(f"corpus {name!r} is empty; {TEXT_FIX}")
     if len(distinct) == 1:
-        (only,) = distinct
-        raise CorpusError(
-            f"corpus {name!r} holds only one distinct character, {only!r}: "
-            "there is nothing to predict"
-        )
+        raise _only_one(name, "character", distinct)
     return count
+
+
+def check_distinct_words(name: str, words: Iterable[str]) -> None:
+    """Check that a text has more than one distinct word besides line breaks.
+
+    Raises:
+        CorpusError: it has one.
+    """
+    distinct = {*words} - {"\n"}
+    if len(distinct) == 1:
+        raise _only_one(name, "word", distinct)
+
+
+def _only_one(name: str, unit: str, tokens: set[str]) -> CorpusError:
+    problem = f"corpus {name!r} holds only one distinct {unit}, {min(tokens)!r}"
+    return CorpusError(f"{problem}: there is nothing to predict")
 
 
 def _bytes(content: NDArray[np.uint8]) -> Iterator[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -11,10 +12,10 @@ from pydantic import Field
 
 from harness.contract import TaskDefaults, TaskOptions, Vocabulary
 from harness.contract.vocabulary import UNKNOWN, words_of
-from harness_tasks.texts.corpora import File, Source, locate
+from harness_tasks.texts.corpora import Source
 from harness_tasks.texts.next_token import NextToken, TextOptions
 from harness_tasks.texts.ngrams import discounted_bigram_loss, ngram_losses
-from harness_tasks.texts.text import Text, check_text, text_of
+from harness_tasks.texts.text import Text, check_distinct_words, check_words, text_of
 
 
 class WordsOptions(TextOptions):
@@ -51,20 +52,16 @@ class Words(NextToken):
     longest_ngram = "bigram"
     options: WordsOptions
 
-    def check(self) -> None:
-        """Check the corpus.
-
-        Raises:
-            UsageError: it is missing, is not a file, cannot be downloaded or is not UTF-8; with the
-                fix.
-        """
-        source = locate(self.options.corpus)
-        if isinstance(source, File):
-            check_text(self.options.corpus, source.path, as_bytes=False, limit=None)
+    def _count(self, raw: bytes | Path) -> int:
+        split, limit = self.options.split, self.options.limit
+        enough = max((self.length + 1) / split, 2 / (1 - split)) + 2
+        words = check_words(self.options.corpus, raw, int(enough))
+        return words if limit is None else min(words, limit)
 
     def _read(self, source: Source, data_seed: np.random.SeedSequence) -> Text:
         text, digest = text_of(self.options.corpus, source.read(data_seed, None))
         words = words_of(text)[: self.options.limit]
+        check_distinct_words(self.options.corpus, words)
         counts = Counter(words[: self._split(len(words))])
         del counts[UNKNOWN]
         most = counts.most_common(self.options.vocabulary - 1)

@@ -13,6 +13,7 @@ from harness_results.render.latex import to_latex
 from harness_results.render.markup import to_markdown
 from harness_results.render.terminal import plain_table
 from harness_results.results import Results
+from harness_results.study.networks import networks
 from harness_results.study.seeds.summary import (
     SeedSummary,
     each_seed,
@@ -83,6 +84,15 @@ def test_a_seed_that_lost_patience_has_the_steps_that_it_trained():
     (half,) = over_seeds([first, solved])
     assert steps_to_solve(half)[0] == 20.0
     assert seconds_to_solve(half)[0] == pytest.approx(20 * of_step)
+
+
+def test_a_caption_says_the_steps_that_were_trained():
+    early, late = seeds([0.16, 0.17])
+    assert "steps 60 " in networks([early, late], {}).words
+    early = replace(early, details={**early.details, "stopped_at": 9})
+    assert "steps 9 to 60 of 60 " in networks([early, late], {}).words
+    assert "steps 9 to 60 of 60 " in networks(over_seeds([early, late]), {}).words
+    assert "steps 9 of 60 " in networks([early], {}).words
 
 
 def test_only_the_seed_may_differ():

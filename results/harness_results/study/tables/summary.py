@@ -12,9 +12,10 @@ from harness.contract.records.record import Record
 from harness.contract.wording import are, counted
 from harness_results.study import findings
 from harness_results.study.study import Study
-from harness_results.text.format import one_line
+from harness_results.text.format import number, one_line
 from harness_results.text.words import at_lengths, listed
 
+MOST_ABOVE = 3.0  # times the loss; what is more is no percentage
 CLOSE = 0.01  # of the loss; losses that differ by less are called equal
 SEES = {"unigram": "no", "bigram": "the last", "trigram": "the last two"}
 Cells = Mapping[str, Sequence[Record]]
@@ -77,19 +78,23 @@ def _distance(ratios: Sequence[float]) -> str:
     low, high = min(ratios), max(ratios)
     if max(abs(1 - low), abs(1 - high)) < CLOSE:
         return "equal to it"
-    if low < 1 < high:
-        return f"{_percent(low)} % below to {_percent(high)} % above"
-    if low < 1:
-        return f"{_span(high, low)} % below"
-    return f"{_span(low, high)} % above"
+    ends = (high, low) if high <= 1 else (low, high)
+    numbers: dict[str, list[str]] = {}  # by their unit and side
+    for ratio in ends:
+        text, side = _from_model(ratio)
+        numbers.setdefault(side, []).append(text)
+    parts = (f"{' to '.join(dict.fromkeys(texts))} {side}" for side, texts in numbers.items())
+    return " to ".join(parts)
 
 
-def _span(*ratios: float) -> str:
-    return " to ".join(dict.fromkeys(map(_percent, ratios)))
-
-
-def _percent(ratio: float) -> str:
-    return f"{100 * abs(1 - ratio):.0f}"
+def _from_model(ratio: float) -> tuple[str, str]:
+    """Return a number and what it counts; a percentage says little of a loss many times another."""
+    if ratio > MOST_ABOVE:
+        return number(ratio, 2), "times it"
+    percent = f"{100 * abs(1 - ratio):.0f}"
+    if ratio > 1:
+        return percent, "% above"
+    return ("more than 99" if percent == "100" else percent), "% below"
 
 
 def _solved(records: Sequence[Record], lengths: Sequence[int]) -> str:
