@@ -26,7 +26,7 @@ from harness.sweep.progress import ProgressView
 from harness.sweep.session import Session
 from harness.sweep.settings import executor_of, settings_of
 from harness.sweep.trained.probes import add_probes, probe_names
-from harness.sweep.work_plan import WorkPlan, look
+from harness.sweep.work_plan import WorkPlan, in_order, look
 from harness_results.store.store import Store
 from harness_results.study.launches import combine
 from harness_results.study.reported import with_floors
@@ -205,7 +205,7 @@ def _measure(
             launches = f"{counted(session.elsewhere, 'launch')} {are(session.elsewhere)}"
             view.note(f"note: {launches} left to another process: harness status {run.store}")
         launches_of_plan = session.results(work_plan, with_curves=with_curves)
-        records = with_floors(combine(launches_of_plan), store)
+        records = with_floors(in_order(work_plan.trials, combine(launches_of_plan)), store)
     return Outcome(records, interrupted, error)
 
 

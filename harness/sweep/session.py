@@ -20,9 +20,12 @@ from harness.sweep.identity import identities
 from harness.sweep.logs import keep_log
 from harness.sweep.sweep_session import SweepSession
 from harness.sweep.work_plan import WorkPlan, in_order, make_work_plan
+from harness_results.store.runs import ORDER
 
 if TYPE_CHECKING:
     from harness_results.store.store import Store
+
+MOST_IN_ORDER = 10_000  # trials of a plan whose order is stored; every claim reads it
 
 
 class Watcher(Protocol):
@@ -162,10 +165,12 @@ class Session:
 
 def _stored_settings(work_plan: WorkPlan, settings: LocalSettings) -> dict[str, Any]:
     """Return the settings that the store keeps with a run."""
+    trial_ids = [trial.trial_id for trial in work_plan.trials]
     return {
         "launches": work_plan.launches,
         "order_seed": work_plan.order_seed,
         "plan": work_plan.plan,
+        ORDER: trial_ids if len(trial_ids) <= MOST_IN_ORDER else [],
         "jobs": settings.slots.jobs,
         "gpus": list(settings.slots.gpus),
         "isolation": settings.isolation,

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from builders import trial_of
+from harness.cli.work.report import _records
 from harness.contract import Record
 from harness.contract.records.identity import Identity, differences
 from harness.execute.settings import LocalSettings
@@ -21,6 +22,7 @@ from harness_results.store.merge import merge
 from harness_results.store.runs import DOCTOR
 from harness_results.store.store import Store
 from harness_results.study.launches import combine
+from harness_results.study.reported import reported
 
 PEERS = ("torch", "jax", "flax", "haiku", "equinox", "keras")
 
@@ -115,6 +117,20 @@ def test_the_same_plan_again_measures_nothing_and_gives_the_same_records(sweep):
     assert (begun, again) == ([], first)
     assert next(found.notes("s.sqlite")).startswith("all 4 trials are in s.sqlite from ")
     assert list(runs(sweep)) == [1]
+
+
+def test_a_report_has_the_order_of_the_plan_however_its_launches_end(sweep):
+    class Backwards(Fake):
+        def __call__(self, trials, **others):
+            return super().__call__(list(trials)[::-1], **others)
+
+    order = [2, 0, 3, 1]
+    for launches in (1, 3):
+        sweep([TRIALS[seed] for seed in order], launches=launches, fake=Backwards())
+        with Store.open(sweep.path, create=False) as store:
+            assert [record.trial.seed for record in reported(store)] == order
+        shown = _records(str(sweep.path), None, with_curves=False)
+        assert [record.trial.seed for record in shown] == order
 
 
 def test_a_sweep_that_was_cut_goes_on_in_its_own_run_with_what_is_left(sweep):

@@ -23,7 +23,7 @@ from harness_results.render.markup import markdown_of
 from harness_results.render.terminal import ReportTables
 from harness_results.store.store import Store
 from harness_results.study.launches import latest, of_each_environment
-from harness_results.study.reported import NOT_IN_REPORTS, reported, with_floors
+from harness_results.study.reported import NOT_IN_REPORTS, in_plan_order, reported, with_floors
 from harness_results.study.tables.sections import Report, best_of_report, relative_report
 from harness_results.text.lines import plain_text
 
@@ -81,7 +81,8 @@ def _records(location: str, run: str | None, *, with_curves: bool) -> list[Recor
         if with_curves:
             return reported(store, run_id, without=NOT_IN_REPORTS)
         runs = [each.run_id for each in store.runs()] if run_id is None else [run_id]
-        return with_floors(of_each_environment(map(store.launches, runs)), store)
+        records = of_each_environment(map(store.launches, runs))
+        return with_floors(in_plan_order(records, store, run_id), store)
 
 
 def _as_text(tables: Report, option: str, format_: str) -> str:

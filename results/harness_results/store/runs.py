@@ -20,6 +20,7 @@ from harness_results.text.passwords import without_password
 LAST = re.compile(r"last(?:~(\d{1,18}))?")
 RUN = re.compile(rf"\d{{1,18}}|{LAST.pattern}")
 DOCTOR = "harness doctor"  # the command of its runs
+ORDER = "order"  # key of a run's settings: the trials in the order of its plan
 IDENTITY = "identity"  # key of a run's settings: the same in every store that has the run
 
 
@@ -77,6 +78,9 @@ def _with_settings(row: RowMapping, settings: dict[str, Any]) -> Run:
     for name in ("launches", "wanted"):
         if not isinstance(settings.get(name, 0), int):
             raise DamagedError(f"run {row['run_id']}: its setting {name} is not a whole number")
+    order = settings.get(ORDER, [])
+    if not (isinstance(order, list) and all(isinstance(trial_id, str) for trial_id in order)):
+        raise DamagedError(f"run {row['run_id']}: its setting {ORDER} is not a list of trials")
     return Run(**row, identity=settings.pop(IDENTITY, None), settings=settings)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterator, Sequence
 from dataclasses import asdict, replace
-from itertools import groupby
+from itertools import chain, groupby
 from typing import Any
 
 from sqlalchemy import Connection, func, select
@@ -14,6 +14,7 @@ from harness.contract.records.record import Record
 from harness_results.store.database.schema import records
 from harness_results.store.members import membership
 from harness_results.store.packed import Spool
+from harness_results.store.runs import ORDER
 from harness_results.store.store import Store
 from harness_results.study.launches import in_order, of_each_environment, were_shuffled
 from harness_results.study.verdicts.floors import Floor, measured_floors
@@ -61,7 +62,21 @@ def reported(store: Store, run_id: int | None = None, without: Container[str] = 
                 details[name] = alike.setdefault(repr(details[name]), details[name])
             records_shown.append(replace(record, details=details))
         shuffled = shuffled or any(map(were_shuffled, runs))
-    return with_floors(in_order(records_shown, shuffled=shuffled), store)
+    ordered = in_plan_order(in_order(records_shown, shuffled=shuffled), store, run_id)
+    return with_floors(ordered, store)
+
+
+def in_plan_order(
+    records: Sequence[Record], store: Store, run_id: int | None = None
+) -> Sequence[Record]:
+    """Return the records in the order of the plans of their runs, the oldest first.
+
+    Those of runs that store no order come first, and keep theirs.
+    """
+    runs = [run for run in store.runs() if run_id in (None, run.run_id)]
+    trial_ids = chain.from_iterable(run.settings.get(ORDER, ()) for run in runs)
+    order = {trial_id: n for n, trial_id in enumerate(dict.fromkeys(trial_ids))}
+    return sorted(records, key=lambda record: order.get(record.trial.trial_id, -1))
 
 
 def with_floors(records: Sequence[Record], store: Store) -> list[Record]:

@@ -141,7 +141,10 @@ def test_an_odd_driver_is_a_damage(file, statement, message):
         store.ledger.drivers()
 
 
-@pytest.mark.parametrize("settings", ["[]", '"text"', '{"launches": "many"}', '{"wanted": {}}'])
+@pytest.mark.parametrize(
+    "settings",
+    ["[]", '"text"', '{"launches": "many"}', '{"wanted": {}}', '{"order": 3}', '{"order": [[]]}'],
+)
 def test_odd_settings_of_a_run_are_a_damage(file, settings):
     changed(file, f"UPDATE run_settings SET content = '{settings}'")
     with Store.open(file) as store, pytest.raises(StoreError, match="is damaged"):

@@ -84,6 +84,18 @@ def test_without_launches_that_ran_shuffled_the_order_is_that_of_the_runs(tmp_pa
         assert [one.trial.length for one in reported(store)] == [50, 20, 30]
 
 
+def test_trials_have_the_order_of_the_plans_of_their_runs(tmp_path):
+    ids = {length: record(length).trial.trial_id for length in (20, 30, 40, 50, 60)}
+    with Store.open(tmp_path / "s.db") as store:
+        for lengths, plan in (((60,), None), ((50, 20, 30), (30, 50, 20)), ((40,), (40, 30))):
+            settings = {"order": [ids[length] for length in plan]} if plan else {}
+            run = store.begin_run("x", settings)
+            for length in lengths:
+                store.add(record(length), run)
+        assert [one.trial.length for one in reported(store)] == [60, 30, 50, 20, 40]
+        assert [one.trial.length for one in reported(store, 2)] == [30, 50, 20]
+
+
 def test_a_transaction_that_reads_a_file_cannot_write(tmp_path):
     with Store.open(tmp_path / "s.db") as store:
         with (
