@@ -46,7 +46,8 @@ ARROWS = {
     "scaffold": "contract plugins",
     "cli": "contract plugins recurrence version measure measure.machine hidden_units plan execute"
     " sweep api testing scaffold results.store results.study results.text"
-    " results.compare results.render results.charts results.exporters results.page results.serving",
+    " results.compare results.published results.render results.charts results.exporters"
+    " results.page results.serving",
     "tasks": "contract",
     "backends.native": "contract recurrence",
     "backends.numpy": "contract recurrence backends.native",
@@ -60,6 +61,8 @@ ARROWS = {
     "results.text": "contract",
     "results.store": "contract version results.text",
     "results.study": "contract cells plugins results.store results.text",
+    "results.published": "contract results.study results.text",
+    "published": "contract",
     "results.compare": "contract results.study results.store results.text",
     "results.render": "contract results.study results.store results.text",
     "results.charts": "contract results.study results.text",
@@ -74,7 +77,7 @@ LARGER: dict[str, tuple[int, str]] = {}  # folder -> (its modules, the reason)
 
 def room_of(module: str) -> str:
     name = module.removeprefix("harness.")
-    name = re.sub(r"^harness_(results|tasks)\b", r"\1", name)
+    name = re.sub(r"^harness_(results|tasks|published)\b", r"\1", name)
     name = name.replace("harness_", "backends.", 1)
     while name not in ARROWS:
         name = name.rpartition(".")[0]

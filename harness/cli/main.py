@@ -37,6 +37,7 @@ OK, INTERNAL, USAGE, NOT_OK, REGRESSION, NOTHING_COMPARABLE, INTERRUPTED = 0, 1,
 
 VERBS = {
     "run": "train and measure recurrent networks; the product of the axes is the plan",
+    "reproduce": "run published set-ups, and say whether the published results come out",
     "plan": "show or check a plan's file, or print its JSON schema for editors",
     "status": "show the progress of the sweeps into a store, from any terminal",
     "list": "list backends, tasks, cells, probes and plugins, with what is missing and the fix",
@@ -126,7 +127,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit. Each status has one meaning.
 
     0 all well; 1 internal error; 2 bad usage or bad input; 3 some trials did not end ``ok``, or a
-    check failed; 4 a regression found by ``compare``; 5 nothing comparable; 130 interrupted.
+    check failed; 4 a regression found by ``compare``, or a published result that does not come out;
+    5 nothing comparable; 130 interrupted.
     """
     if hasattr(signal, "SIGPIPE"):
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)

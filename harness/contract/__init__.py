@@ -31,7 +31,7 @@ from harness.contract.errors import (
     UnsupportedError,
     UsageError,
 )
-from harness.contract.hooks import Suite, hookimpl
+from harness.contract.hooks import Published, Suite, hookimpl
 from harness.contract.matrix import Matrix
 from harness.contract.model import Array, Inputs, Loss, Model, Parameters, State
 from harness.contract.optimizer import RULE_OPTIONS, Optimizer
@@ -72,6 +72,7 @@ __all__ = [
     "Placement",
     "PluginError",
     "Product",
+    "Published",
     "Rank",
     "Record",
     "Score",

@@ -39,6 +39,19 @@ class Suite:
     path: Path
 
 
+@dataclass(frozen=True)
+class Published:
+    """A published result that a plugin states: ``harness reproduce NAME``.
+
+    Attributes:
+        name: what the user types.
+        path: of its TOML file, in the plugin's package; docs/reproducing.md says what it holds.
+    """
+
+    name: str
+    path: Path
+
+
 @hookspec
 def harness_backends() -> Sequence[Backend]:  # type: ignore[empty-body]
     """Return instances of backends.
@@ -109,6 +122,22 @@ def harness_suites() -> Sequence[Suite]:  # type: ignore[empty-body]
         @hookimpl
         def harness_suites():
             return [Suite("memory", Path(__file__).with_name("memory.toml"))]
+    """
+
+
+@hookspec
+def harness_published() -> Sequence[Published]:  # type: ignore[empty-body]
+    """Return published results, which ``harness reproduce`` runs.
+
+    Example::
+
+        from pathlib import Path
+
+        from harness.contract import Published, hookimpl
+
+        @hookimpl
+        def harness_published():
+            return [Published("echo-2026", Path(__file__).with_name("echo.toml"))]
     """
 
 

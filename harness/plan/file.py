@@ -143,6 +143,16 @@ def read_plan(path: Path) -> PlanRequest:
         raise UsageError(
             f"the plan {path} is nested too deeply: a plan has tables of values and lists"
         ) from None
+    return plan_of(content, path)
+
+
+def plan_of(content: dict[str, Any], path: Path) -> PlanRequest:
+    """Return the request in the tables of a plan; its problems are kept with the request.
+
+    Args:
+        content: of TOML.
+        path: of the file that holds it, for messages.
+    """
     plan, problems = _validated(content)
     if _is_empty(content):
         fix = "give [matrix] an axis, as in length = [25, 50], or leave the file out"

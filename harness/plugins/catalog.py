@@ -9,7 +9,7 @@ from typing import TypeVar
 from harness.contract.backend import Backend, Missing
 from harness.contract.cell import Cell
 from harness.contract.errors import UnavailableError, UnknownNameError, with_fix
-from harness.contract.hooks import Suite
+from harness.contract.hooks import Published, Suite
 from harness.contract.probes.probe import Probe
 from harness.contract.task import Task
 from harness.plugins import query
@@ -60,6 +60,7 @@ class Plugins:
     blocked: tuple[str, ...] = ()
     suites: Mapping[str, Suite] = field(default_factory=dict)
     probes: Mapping[str, Probe] = field(default_factory=dict)
+    published: Mapping[str, Published] = field(default_factory=dict)
 
     def backend(self, name: str) -> Backend:
         """Return the backend of that name. Its library may be missing.

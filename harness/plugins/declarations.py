@@ -10,6 +10,7 @@ from typing import Any
 from harness.contract.backend import Backend
 from harness.contract.cell import Cell, Product
 from harness.contract.errors import PluginError
+from harness.contract.hooks import Published, Suite
 from harness.contract.probes.probe import Probe
 from harness.contract.task import Task, TaskOptions
 from harness.contract.wording import check_name
@@ -46,14 +47,24 @@ def check_declaration(kind: str, entry: Any) -> None:
         check_groups(entry)
     if kind == "cell":
         check_cell(entry)
-    if kind == "suite" and not (isinstance(entry.path, Path) and entry.path.is_file()):
-        raise PluginError(f"suite {entry.name!r}: path must be that of a file, got {entry.path!r}")
+    if kind in {"suite", "published"}:
+        check_path(kind, entry)
     if kind == "probe":
         check_probe(entry)
     if kind == "task" and not _is_subclass(entry.Options, TaskOptions):
         raise PluginError(
             f"task {entry.name!r}: Options must be a subclass of TaskOptions, got {entry.Options!r}"
         )
+
+
+def check_path(kind: str, entry: Suite | Published) -> None:
+    """Check that an entry names a file.
+
+    Raises:
+        PluginError: it does not.
+    """
+    if not (isinstance(entry.path, Path) and entry.path.is_file()):
+        raise PluginError(f"{kind} {entry.name!r}: path must be that of a file, got {entry.path!r}")
 
 
 def check_groups(backend: Backend) -> None:

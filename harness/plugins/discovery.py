@@ -13,7 +13,7 @@ from harness.contract import hooks
 from harness.contract.backend import Backend
 from harness.contract.cell import Cell
 from harness.contract.errors import HarnessError, PluginError
-from harness.contract.hooks import Suite
+from harness.contract.hooks import Published, Suite
 from harness.contract.probes.probe import Probe
 from harness.contract.task import Task
 from harness.contract.wording import check_name, error_text, shortened
@@ -48,7 +48,7 @@ def load_plugins(block: Iterable[str] = (), only: Iterable[str] = ()) -> Plugins
         only: entry-point names to import; empty: all.
     """
     blocked, wanted = tuple(dict.fromkeys([*_left_out, *block])), tuple(only)
-    kinds = ("backend", "task", "cell", "probe", "suite")
+    kinds = ("backend", "task", "cell", "probe", "suite", "published")
     entries: dict[str, dict[str, Any]] = {kind: {} for kind in kinds}
     loaded, broken = [], []
     if not wanted:
@@ -78,6 +78,7 @@ def load_plugins(block: Iterable[str] = (), only: Iterable[str] = ()) -> Plugins
         blocked,
         suites=entries["suite"],
         probes=entries["probe"],
+        published=entries["published"],
     )
 
 
@@ -127,6 +128,7 @@ def _offered(entry_point: EntryPoint) -> list[tuple[str, Any]]:
     offered += [("cell", entry) for entry in _call(manager.hook.harness_cells, Cell)]
     offered += [("suite", entry) for entry in _call(manager.hook.harness_suites, Suite)]
     offered += [("probe", entry) for entry in _call(manager.hook.harness_probes, Probe)]
+    offered += [("published", entry) for entry in _call(manager.hook.harness_published, Published)]
     for kind, entry in offered:
         check_declaration(kind, entry)
     return offered

@@ -1,0 +1,1 @@
+"""Published results beside measured ones: entries, the figures of records, and verdicts."""
