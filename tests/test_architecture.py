@@ -47,7 +47,7 @@ ARROWS = {
     "cli": "contract plugins recurrence version measure measure.machine hidden_units plan execute"
     " sweep api testing scaffold results.store results.study results.text"
     " results.compare results.published results.render results.charts results.exporters"
-    " results.page results.serving",
+    " results.page results.profile results.serving",
     "tasks": "contract",
     "backends.native": "contract recurrence",
     "backends.numpy": "contract recurrence backends.native",
@@ -64,10 +64,12 @@ ARROWS = {
     "results.published": "contract results.study results.text",
     "published": "contract",
     "results.compare": "contract results.study results.store results.text",
+    "results.profile": "contract results.study results.text",
     "results.render": "contract results.study results.store results.text",
     "results.charts": "contract results.study results.text",
     "results.exporters": "contract results.study results.store results.text",
-    "results.page": "contract results.charts results.render results.study results.text",
+    "results.page": "contract results.charts results.profile results.render results.study"
+    " results.text",
     "results.serving": "contract results.page results.store results.text",
     "results": "contract results.charts results.page results.render results.store results.study",
 }

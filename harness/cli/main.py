@@ -43,6 +43,7 @@ VERBS = {
     "list": "list backends, tasks, cells, probes and plugins, with what is missing and the fix",
     "check": "prove that a backend computes the same function as the reference",
     "report": "show the records of a store as tables, charts, a page or flat data",
+    "profile": "measure and report a cell: what it computes, keeps, learns; speed and proof",
     "compare": "compare stores, runs or engines: a verdict per trial, and an exit status for CI",
     "export": "write a store as the files of TensorBoard or MLflow",
     "store": "check, describe, merge and export stores",

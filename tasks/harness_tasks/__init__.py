@@ -48,4 +48,5 @@ def harness_tasks() -> Sequence[type[Task]]:
 @hookimpl
 def harness_suites() -> Sequence[Suite]:
     """Offer the plans of this package."""
-    return [Suite("ladder", Path(__file__).with_name("ladder.toml"))]
+    names = ("ladder", "profile", "speed")
+    return [Suite(name, Path(__file__).with_name(f"{name}.toml")) for name in names]

@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import re
 import subprocess
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 from importlib.resources import files
 from typing import Any
 
 from harness.contract.errors import UnavailableError
 from harness.contract.records.record import Record
-from harness_results.charts import FIX
+from harness_results.charts import FIX, all_charts
 from harness_results.page.units import COLUMNS, Units
+from harness_results.profile.report import READING, table_of
+from harness_results.profile.sentences import sentences
+from harness_results.profile.view import Profile
 from harness_results.text.format import one_line
 
 POLICY = (
     "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:"
 )
 SCRIPTS = ("filter.js", "tables.js", "charts.js", "page.js")
+FIRST_CHARTS = ("ladder",)  # of a profile, below its table
 MOST_SAMPLES = 40
 MOST_ROWS = 100  # of a table, if scripts are not allowed
 BUNDLE = """
@@ -39,6 +45,7 @@ def page(
     stores: str = "",
     *,
     per_seed: bool = False,
+    profile: Profile | None = None,
 ) -> str:
     """Return the page of these records, one per trial and with their curves.
 
@@ -48,18 +55,14 @@ def page(
         units: what hidden units respond to, if it is known.
         stores: the names of the stores that the records come from; "" says nothing about them.
         per_seed: rows and lines for each seed, instead of medians over seeds.
+        profile: of a cell, from these records: its sentences and its table come first.
 
     Raises:
         UnavailableError: jinja2, altair or vl-convert is not installed.
     """
-    try:
-        from jinja2 import Environment, StrictUndefined
+    vega = check_libraries()
+    from jinja2 import Environment, StrictUndefined
 
-        vega = _vega()
-    except ImportError as error:
-        raise UnavailableError(
-            f"a page needs {error.name}, which is not installed. Install it: {FIX}"
-        ) from error
     environment = Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined
     )
@@ -74,10 +77,44 @@ def page(
         stores=one_line(stores),
         style=_inline(_file("page.css") + _file("units.css")),
         units=_units(environment, units),
+        profile=_profile(environment, profile),
+        first_charts=FIRST_CHARTS if profile else (),
         vega=vega,
         script=_inline("\n".join(map(_file, SCRIPTS))),
-        **_content(list(records), title, per_seed=per_seed),
+        **_content(list(records), title, profile, per_seed=per_seed),
     )
+
+
+def check_libraries() -> Any:
+    """Return Vega's code for a page.
+
+    Raises:
+        UnavailableError: jinja2, altair or vl-convert is not installed.
+    """
+    try:
+        importlib.import_module("jinja2")
+        all_charts()
+        return _vega()
+    except ImportError as error:
+        raise UnavailableError(
+            f"a page needs {error.name}, which is not installed. Install it: {FIX}"
+        ) from error
+
+
+def _profile(environment: Any, profile: Profile | None) -> Any:
+    """Return the table of a profile as HTML; empty without one."""
+    from markupsafe import Markup
+
+    if profile is None:
+        return ""
+    template = environment.from_string(_file("profile.html.jinja"))
+    html = template.render(
+        table=table_of(profile),
+        sections=[(section, profile.rows_of(section)) for section in READING],
+        cells=profile.cells,
+        reading=READING,
+    )
+    return Markup(html)  # noqa: S704
 
 
 def _units(environment: Any, units: Units | None) -> Any:
@@ -90,7 +127,9 @@ def _units(environment: Any, units: Units | None) -> Any:
     return Markup(template.render(units=units, unit_columns=COLUMNS))  # noqa: S704
 
 
-def _content(records: list[Record], title: str | None, *, per_seed: bool) -> dict[str, Any]:
+def _content(
+    records: list[Record], title: str | None, profile: Profile | None, *, per_seed: bool
+) -> dict[str, Any]:
     from harness_results.page.content import reading, tables
     from harness_results.page.environments import environments, measured_between, warnings
     from harness_results.page.failures import MOST, failures
@@ -106,13 +145,13 @@ def _content(records: list[Record], title: str | None, *, per_seed: bool) -> dic
     tasks = studies(rows)
     of_tasks = contests(tasks)
     charts, failed, samples = figures(rows, tasks), failures(records), worth_showing(records)
-    all_tables = tables(rows, tasks, of_tasks)
+    all_tables, in_short = tables(rows, tasks, of_tasks), headline(rows, tasks, of_tasks)
     return {
         "title": one_line(title or title_of(records)),
         "contents": contents(records),
         "measured": measured_between(records),
         "warnings": warnings(records),
-        "headline": headline(rows, tasks, of_tasks),
+        "headline": in_short if profile is None else replace(in_short, lines=_said(profile)),
         "axes": _axes(records),
         "figures": charts.drawn,
         "missing": charts.missing,
@@ -135,6 +174,10 @@ def _content(records: list[Record], title: str | None, *, per_seed: bool) -> dic
             "marks": LEGEND,
         },
     }
+
+
+def _said(profile: Profile) -> tuple[tuple[str, str], ...]:
+    return tuple((section.capitalize(), text) for section, text in sentences(profile))
 
 
 def _axes(records: Sequence[Record]) -> dict[str, list[Any]]:
