@@ -114,6 +114,7 @@ def launches():
         return [run.run_id for run in store.runs()], len(store.launches())
 
 
+@pytest.mark.slow
 def test_what_is_unknown_is_refused_before_anything_runs(invoke):
     for arguments, problem in (
         (("blendd",), "unknown cell 'blendd'. Did you mean blend"),
@@ -126,6 +127,7 @@ def test_what_is_unknown_is_refused_before_anything_runs(invoke):
     assert not Path("harness.sqlite").exists()
 
 
+@pytest.mark.slow
 def test_only_what_is_not_timed_runs_next_to_others(monkeypatch, tmp_path):
     asked = []
 
