@@ -48,7 +48,7 @@ def table_of(profile: Profile) -> Grid:
         ),
         notes=(
             *(f"{section}: {text}" for section, text in said),
-            *(f"{section}: {READING[section]}" for section in _used(profile)),
+            *(f"rows of {section}: {READING[section]}" for section in _used(profile)),
         ),
     )
 

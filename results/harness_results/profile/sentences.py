@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from harness.contract.records.probed import probe_flags
 from harness.contract.records.record import Record
 from harness.contract.wording import counted
 from harness_results.profile.view import (
@@ -29,6 +30,7 @@ from harness_results.text.format import number, one_line, quantity, ratio
 from harness_results.text.words import listed
 
 MOST_NAMES = 12  # rungs or settings that a sentence names
+MOST_FAILURES = 2  # with their reasons
 MAJORITY = 0.5  # of the seeds
 
 
@@ -84,6 +86,13 @@ def _keeps(profile: Profile) -> Iterator[str]:
             case "horizon":
                 yield f"A gradient at {where} falls to 1 % after {_horizons(row.entries)}."
 
+    failed: dict[str, None] = {}
+    for record in profile.trained:
+        for flag in probe_flags(record.details):
+            failed[f"{one_line(record.trial.cell)} at {setting(record)} ({one_line(flag)})"] = None
+    if failed:
+        yield f"Not measured: {listed(failed, MOST_FAILURES)}."
+
 
 def _latents(row: Row) -> str:
     texts = []
@@ -133,14 +142,15 @@ def _solvers(where: str, records: Sequence[Record]) -> str:
         else:
             others.append(name)
     if not steps:
-        return f"No cell solves {where} in most seeds."
+        return f"In most seeds, no cell solves {where}."
     ordered = sorted(steps, key=lambda name: steps[name])
     solvers = listed(
         name if math.isinf(steps[name]) else f"{name} ({steps[name]:,.0f} steps)"
         for name in ordered
     )
-    unsolved = f"; {listed(others)} not" if others else ""
-    return f"Most seeds solve {where} with {solvers}{unsolved}."
+    verb = "solves" if len(ordered) == 1 else "solve"
+    unsolved = f"; {listed(others)} {'does' if len(others) == 1 else 'do'} not" if others else ""
+    return f"In most seeds, {solvers} {verb} {where}{unsolved}."
 
 
 def _lowest_loss(where: str, records: Sequence[Record]) -> Iterator[str]:
@@ -157,7 +167,7 @@ def _lowest_loss(where: str, records: Sequence[Record]) -> Iterator[str]:
     of_baseline = (
         "" if multiple is None else f", {ratio(multiple)} of the {findings.baseline_name(record)}'s"
     )
-    yield f"The lowest loss at {where} has {one_line(cell)}: {number(loss)}{of_baseline}."
+    yield f"At {where}, {one_line(cell)} has the lowest loss: {number(loss)}{of_baseline}."
 
 
 def _speed(profile: Profile) -> Iterator[str]:
@@ -178,14 +188,15 @@ def _speed(profile: Profile) -> Iterator[str]:
         why = f": that takes {FEWEST} launches" if few else ""
         yield f"Which engine is the fastest cannot be told{why}."
     rivals = [
-        f"{one_line(record.trial.cell)} {_throughput(record) / _throughput(first):.2f} times"
+        f"{one_line(record.trial.cell)} has {_throughput(record) / _throughput(first):.2f} times "
+        f"the tokens/s of {one_line(profile.cell)}"
         for record in comparable(profile.timed)
         if record.trial.engine == first.trial.engine
         and record.trial.cell != profile.cell
         and setting(record) == setting(first)
     ]
     if rivals:
-        yield f"There {listed(rivals)} as much."
+        yield f"With this engine, {listed(rivals)}."
 
 
 def _is_fastest(first: Record, own: Sequence[Record]) -> bool:

@@ -143,6 +143,16 @@ def test_it_keeps_what_the_probes_found():
     assert f"falls to 1 % after {steps} steps for gru and never for mingru." in sentence
 
 
+def test_a_probe_that_failed_is_named_with_its_reason():
+    (record,) = adding("gru", [600])
+    failed = {"lyapunov": {"version": 1, "failed": "it took over 120 s"}}
+    content = profile([replace(record, details={**record.details, "probes": failed})])
+    assert rows(content, "keeps") == {}
+    assert said(content, "keeps") == (
+        "Not measured: gru at adding T=20 (probe lyapunov failed: it took over 120 s)."
+    )
+
+
 def test_it_learns_in_the_median_number_of_steps_of_its_seeds():
     trained = [*adding("gru", [600, 900, 300]), *adding("mingru", [1200, None, None])]
     content = profile([*trained, text("gru", 1.5), text("mingru", 1.9)])
@@ -151,12 +161,12 @@ def test_it_learns_in_the_median_number_of_steps_of_its_seeds():
         "char T=20": {"gru": "1.50 (0.75x)", "mingru": "1.90 (0.95x)"},
     }
     assert said(content, "learns") == (
-        "Most seeds solve adding T=20 with gru (600 steps); mingru not. "
-        "The lowest loss at char T=20 has gru: 1.50, 0.75x of the trigram's."
+        "In most seeds, gru (600 steps) solves adding T=20; mingru does not. "
+        "At char T=20, gru has the lowest loss: 1.50, 0.75x of the trigram's."
     )
     none = profile([*adding("gru", [None] * 3), text("gru", 1.9), text("mingru", 1.5)])
-    assert said(none, "learns").startswith("No cell solves adding T=20 in most seeds.")
-    assert "has mingru: 1.50" in said(none, "learns")
+    assert said(none, "learns").startswith("In most seeds, no cell solves adding T=20.")
+    assert "mingru has the lowest loss: 1.50" in said(none, "learns")
 
 
 def test_speed_stands_next_to_the_limit_and_only_a_clear_lead_is_the_fastest():
@@ -171,7 +181,7 @@ def test_speed_stands_next_to_the_limit_and_only_a_clear_lead_is_the_fastest():
     }  # fmt: skip
     assert said(content, "speed") == (
         "gru is fastest as numpy:native: 200k tokens/s, 41% of its serial limit. "
-        "There mingru 2.50 times as much."
+        "With this engine, mingru has 2.50 times the tokens/s of gru."
     )
     few = profile(
         timings=[timed("numpy:native", "gru", 2e5, 3), timed("torch:native", "gru", 1e5, 3)]
