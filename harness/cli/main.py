@@ -56,7 +56,8 @@ VERBS = {
     "new": "write a small plugin package: a backend, a task, a cell or a probe",
     "completion": "print the completion script of a shell",
 }
-_OF_TRAINED = {"sample", "probe", "units"}  # in a folder of their own
+# Verbs in a folder of their own; the others are in ``verbs``.
+_FOLDERS = {"sample": "trained", "probe": "trained", "units": "trained", "profile": "suites"}
 
 
 class LazyGroup(click.RichGroup):
@@ -86,8 +87,8 @@ class LazyGroup(click.RichGroup):
 
 def command_of(verb: str) -> click.Command:
     """Return the command of a verb. It is imported now."""
-    folder = "verbs.trained" if verb in _OF_TRAINED else "verbs"
-    command: click.Command = importlib.import_module(f"harness.cli.{folder}.{verb}").command
+    name = f"{_FOLDERS[verb]}.{verb}" if verb in _FOLDERS else verb
+    command: click.Command = importlib.import_module(f"harness.cli.verbs.{name}").command
     return command
 
 

@@ -1,0 +1,1 @@
+"""Verbs that run suites, and report what was measured."""
