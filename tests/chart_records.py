@@ -89,7 +89,17 @@ def judged(record, *factors):
         for at in lengths
     ]
     trial = record.trial.model_copy(update={"evaluate_at": tuple(lengths)})
-    return replace(record, trial=trial, details={**record.details, "evaluation_sets": sets})
+    over_training = [
+        {**each, "step": step, "loss_ratio": 0.6 + 0.4 / (1 + step)}
+        for step in (0, 10, 20)
+        for each in sets
+    ]
+    return replace(
+        record,
+        trial=trial,
+        details={**record.details, "evaluation_sets": sets},
+        curves={**record.curves, "evaluation_sets": over_training},
+    )
 
 
 def sweep():

@@ -67,6 +67,7 @@ class LocalSettings:
         retries: how often a failed launch is tried again at once.
         cluster: the kind of cluster that runs the launches; None: this machine runs them.
         snapshot_seconds: between two snapshots of training; 0: none are kept.
+        follow_lengths: judges at the lengths of ``evaluate_at`` at every evaluation.
         fingerprints: trial_id -> digest of what it is measured with, written into snapshots.
         begins_anew: whether launches begin anew, whatever snapshots there are.
     """
@@ -84,6 +85,9 @@ class LocalSettings:
     )
     probe_every: int | None = field(
         default=None, metadata=_stored_as(probe_every=lambda every: str(every or ""))
+    )
+    follow_lengths: bool = field(
+        default=False, metadata=_stored_as(follow_lengths=lambda follows: "yes" if follows else "")
     )
     block: tuple[str, ...] = ()
     affinity: tuple[int, ...] = field(default=(), metadata=_stored_as(affinity=_listed))
@@ -119,6 +123,7 @@ class LocalSettings:
             sample_length=self.sample_length,
             sample_every=self.sample_every,
             probe_every=self.probe_every,
+            follow_lengths=self.follow_lengths,
             block=self.block,
             only=() if plugins is None or trial.python is not None else needed_by(trial, plugins),
             affinity=self.affinity,

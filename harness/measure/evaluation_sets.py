@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
 
 from harness.contract import Batch, Task, Trainer, UsageError, array_dtype
-from harness.measure.evaluate import Evaluator, baseline_loss
-from harness.measure.events import Event, Facts
+from harness.measure.evaluate import FEWEST_BATCHES, Evaluator, baseline_loss
+from harness.measure.events import Event, Facts, SetsEvaluated
 from harness.measure.proof.streams import generator, seed_sequence
 from harness.measure.setup import Setup, data_seed
 from harness.plugins.task_validation import (
@@ -31,11 +31,13 @@ class EvaluationSet:
         name: unique in the trial.
         task: scores the outputs.
         draw: returns the batches, given a generator and the sequences in a batch.
+        is_length: whether it is the trial's task at another length.
     """
 
     name: str
     task: Task
     draw: Callable[[np.random.Generator, int], Sequence[Batch]]
+    is_length: bool = False
 
 
 def evaluation_sets(setup: Setup) -> list[EvaluationSet]:
@@ -53,7 +55,7 @@ def evaluation_sets(setup: Setup) -> list[EvaluationSet]:
         other = task.at_length(length, seed_sequence(data_seed(trial), "prepare"))
         check_declared(other, setup.task_label)
         _check_alike(task, other)
-        sets.append(EvaluationSet(f"T={length}", other, other.validation))
+        sets.append(EvaluationSet(f"T={length}", other, other.validation, is_length=True))
     return sets
 
 
@@ -70,15 +72,49 @@ def judged(
     """
     results: list[dict[str, Any]] = []
     for each in sets:
-        results.append(_judged(setup, each, trainer, step))
+        results.append(_figures(setup, each, _batches(setup, each), trainer, step))
         yield Facts(details={"evaluation_sets": list(results)})
 
 
-def _judged(setup: Setup, each: EvaluationSet, trainer: Trainer, step: int) -> dict[str, Any]:
-    trial, task, label = setup.trial, each.task, setup.task_label
+@dataclass(frozen=True)
+class LengthsOverTraining:
+    """Judges a network at further lengths while it trains, each time on the same batches.
+
+    These are the first of the batches on which the trained network is judged.
+
+    Attributes:
+        setup: of the trial.
+        sets: of ``evaluation_sets``; those of other lengths are read.
+    """
+
+    setup: Setup
+    sets: Sequence[EvaluationSet]
+
+    @cached_property
+    def _batches(self) -> list[tuple[EvaluationSet, Sequence[Batch]]]:
+        lengths = [each for each in self.sets if each.is_length]
+        return [(each, _batches(self.setup, each)[:FEWEST_BATCHES]) for each in lengths]
+
+    def during(self, trainer: Trainer, step: int) -> Iterator[Event]:
+        """Yield the figures at each length after ``step`` updates."""
+        figures = [
+            _figures(self.setup, each, batches, trainer, step) for each, batches in self._batches
+        ]
+        yield SetsEvaluated(step, tuple(figures))
+
+
+def _batches(setup: Setup, each: EvaluationSet) -> Sequence[Batch]:
+    trial = setup.trial
     seed = trial.seed if trial.evaluation_seed is None else trial.evaluation_seed
     batches = each.draw(generator(seed, "evaluation", each.name), trial.batch)
-    check_evaluation(f"evaluation set {each.name}", batches, task, label)
+    check_evaluation(f"evaluation set {each.name}", batches, each.task, setup.task_label)
+    return batches
+
+
+def _figures(
+    setup: Setup, each: EvaluationSet, batches: Sequence[Batch], trainer: Trainer, step: int
+) -> dict[str, Any]:
+    trial, task, label = setup.trial, each.task, setup.task_label
     mean = baseline_loss(task, batches, label)
     baseline = mean.value() if mean else checked_loss("baseline", task.baseline(), label)
     dtype = array_dtype(trial.dtype)

@@ -15,7 +15,7 @@ class Phase:
     """The trial enters a phase.
 
     The phases are load, prepare, build, parity, flow, restore, evaluate, compile, first_step,
-    sample, weights, train, snapshot, audit, limits and finish.
+    sample, weights, lengths, train, snapshot, audit, limits and finish.
     """
 
     name: str
@@ -76,18 +76,27 @@ class Sampled:
 
 
 @dataclass(frozen=True)
+class SetsEvaluated:
+    """Figures on further held-out data after ``step`` updates, for each set one mapping."""
+
+    step: int
+    sets: tuple[Mapping[str, Any], ...]
+
+
+@dataclass(frozen=True)
 class Finished:
     """The trial is over. It is always the last event, with the record."""
 
     record: Record
 
 
-Event = Phase | Facts | Progress | Evaluated | Sampled | Finished
-_KINDS: dict[str, type[Phase | Facts | Progress | Sampled]] = {
+Event = Phase | Facts | Progress | Evaluated | Sampled | SetsEvaluated | Finished
+_KINDS: dict[str, type[Phase | Facts | Progress | Sampled | SetsEvaluated]] = {
     "phase": Phase,
     "facts": Facts,
     "progress": Progress,
     "sampled": Sampled,
+    "setsevaluated": SetsEvaluated,
 }
 
 
@@ -119,4 +128,6 @@ def from_json(content: Mapping[str, Any]) -> Event:
         return Evaluated(Evaluation(**values["evaluation"]), bool(values["solved"]))
     if kind == "progress":
         values |= {name: tuple(values[name]) for name in ("losses", "norms", "clipped")}
+    elif kind == "setsevaluated":
+        values["sets"] = tuple(values["sets"])
     return _KINDS[kind](**values)

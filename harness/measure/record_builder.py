@@ -14,7 +14,7 @@ from harness.contract.records.columns import names_of
 from harness.contract.records.explosion import is_exploding
 from harness.contract.records.record import Figure, finite
 from harness.contract.wording import shortened
-from harness.measure.events import Evaluated, Event, Facts, Progress, Sampled
+from harness.measure.events import Evaluated, Event, Facts, Progress, Sampled, SetsEvaluated
 from harness.measure.timing.speed import SPEED_CURVES, SPEED_DETAILS
 from harness.version import __version__
 
@@ -44,6 +44,7 @@ class RecordBuilder:
     clipped: list[bool] = field(default_factory=list)
     evaluations: list[Evaluated] = field(default_factory=list)
     texts: list[Sampled] = field(default_factory=list)
+    sets: list[SetsEvaluated] = field(default_factory=list)
 
     def add(self, event: Event) -> None:
         """Add the content of an event."""
@@ -57,6 +58,8 @@ class RecordBuilder:
         elif isinstance(event, Sampled):
             self.texts.append(event)
             self.details["samples_over_training"] = [asdict(text) for text in self.texts]
+        elif isinstance(event, SetsEvaluated):
+            self.sets.append(event)
         elif isinstance(event, Facts):
             self.figures |= event.figures
             self.curves |= event.curves
@@ -78,6 +81,8 @@ class RecordBuilder:
             curves |= {"loss": self.losses, "gradient_norm": self.norms}
         if self.evaluations:
             curves["evaluations"] = [finite(asdict(item.evaluation)) for item in self.evaluations]
+        if self.sets:
+            curves["evaluation_sets"] = [entry for event in self.sets for entry in event.sets]
         curves, own_details = finite(curves), self.details
         if status != "ok":
             curves = {name: curve for name, curve in curves.items() if name not in SPEED_CURVES}

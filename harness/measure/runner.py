@@ -12,8 +12,8 @@ from harness.contract.errors import ParityError
 from harness.contract.wording import counted, error_text, shortened, words_of
 from harness.measure import ISOLATIONS
 from harness.measure.checkpoint import save
-from harness.measure.evaluation_sets import evaluation_sets, judged
-from harness.measure.events import Event, Facts, Finished, Phase, Progress
+from harness.measure.evaluation_sets import LengthsOverTraining, evaluation_sets, judged
+from harness.measure.events import Evaluated, Event, Facts, Finished, Phase, Progress
 from harness.measure.machine.environment import environment_id, environment_record
 from harness.measure.machine.verification import checked_threads
 from harness.measure.outcome import blamed, is_old_call, outcome_of
@@ -60,6 +60,8 @@ class Settings:
         sample_every: training steps between samples of text; None: one, after a tenth of training.
         probe_every: N, to write the weights before training and after N, 2N, 4N, ... steps; None:
             only the trained ones are written.
+        follow_lengths: judges at the lengths of ``evaluate_at`` at every evaluation, not only at
+            the end.
         block: names of plugins that are not loaded.
         only: names of the only plugins that are loaded; empty: all.
         affinity: the processors on which this process must run; empty: any.
@@ -75,6 +77,7 @@ class Settings:
     sample_length: int = 0
     sample_every: int | None = None
     probe_every: int | None = None
+    follow_lengths: bool = False
     block: tuple[str, ...] = ()
     only: tuple[str, ...] = ()
     affinity: tuple[int, ...] = ()
@@ -193,7 +196,8 @@ class _Run:
             next_stop=lambda step: min(text.next_step(step), weights.next_step(step)),
             snapshots=self._snapshots(setup),
         )  # fmt: skip
-        yield from self._train(training, (text, weights))
+        lengths = LengthsOverTraining(setup, sets) if self.settings.follow_lengths else None
+        yield from self._train(training, (text, weights), lengths)
         yield Phase("finish")
         sets_judged = judged(setup, sets, trainer, training.step)
         yield from self._extra("evaluation on further data", sets_judged)
@@ -204,11 +208,24 @@ class _Run:
         yield from self._extra("the checkpoint", self._checkpoint(setup, parameters))
         yield from self._extra(TEXT, text.at_end(parameters, training.step))
 
-    def _train(self, training: Training, observers: Sequence[Observer]) -> Iterator[Event]:
-        """Yield the events of training, and what the observers yield between its blocks."""
+    def _train(
+        self,
+        training: Training,
+        observers: Sequence[Observer],
+        lengths: LengthsOverTraining | None,
+    ) -> Iterator[Event]:
+        """Yield the events of training, and what is observed between its blocks.
+
+        Args:
+            training: not yet begun.
+            observers: yield events after some of its steps.
+            lengths: judges after each of its evaluations; None: nothing does.
+        """
         due = [observer.next_step(0) for observer in observers]
         for event in training.events():
             yield event
+            if isinstance(event, Evaluated) and lengths is not None:
+                yield from self._at_lengths(lengths, training, event.evaluation.step)
             if not isinstance(event, Progress):
                 continue
             if event.tokens == 0:  # the steps of an earlier launch, with their texts
@@ -232,6 +249,18 @@ class _Run:
                 STOPPED.format(training.step, counted(self.trial.patience or 0, "evaluation"))
             )
             yield Facts(details={"stopped_at": training.step})
+
+    def _at_lengths(
+        self, lengths: LengthsOverTraining, training: Training, step: int
+    ) -> Iterator[Event]:
+        """Judge at other lengths, once for each step; not again after those before a snapshot."""
+        is_judged = any(event.step == step for event in self.builder.sets)
+        if is_judged or step != training.step:
+            return
+        yield Phase("lengths")
+        judging = lengths.during(training.trainer, step)
+        yield from self._extra("evaluation at other lengths during training", judging)
+        self.memory.start()
 
     def _snapshots(self, setup: Setup) -> Snapshots:
         settings = self.settings

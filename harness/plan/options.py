@@ -200,6 +200,13 @@ class RunOptions:
         refused_on_cluster="keeps weights on this machine, which nodes of a cluster lack",
     )
 
+    follow_lengths: bool = _option(
+        False,
+        Switch(),
+        "Judges at the lengths of --evaluate-at at every evaluation, not only at the end.",
+        plan_key="follow_lengths",
+    )
+
     def __post_init__(self) -> None:
         problems = []
         for option in OPTIONS.values():

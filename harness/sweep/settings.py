@@ -48,6 +48,11 @@ def settings_of(
             interpreter.need("sample_every", "--sample-every")
         if options.probe_every is not None:
             interpreter.need("probe_every", "--probe-every")
+        if options.follow_lengths:
+            interpreter.need("follow_lengths", "--follow-lengths")
+    if options.follow_lengths and not any(trial.evaluate_at for trial in trials):
+        fix = "leave it out, or add --evaluate-at 2T,4T"
+        raise UsageError(f"--follow-lengths would have no effect without other lengths: {fix}")
     threads = [trial.processors for trial in trials]
     affinity = read_affinity(options.affinity, threads) if options.affinity else ()
     processors = usable(affinity) if options.jobs > 1 else affinity
@@ -58,6 +63,7 @@ def settings_of(
         sample_length=options.sample_length,
         sample_every=options.sample_every,
         probe_every=options.probe_every,
+        follow_lengths=options.follow_lengths,
         affinity=affinity,
         isolation=options.isolation,
         slots=slots(options.jobs, options.gpus, trials, processors),

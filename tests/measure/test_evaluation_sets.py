@@ -87,6 +87,31 @@ def test_judging_changes_no_other_figure_and_comes_after_the_limits(plugins):
     assert before[-2:] == phases[-2:] == ["limits", "finish"]
 
 
+def test_lengths_are_followed_on_the_same_batches_and_training_stays_the_same(plugins):
+    changes = {"steps": 10, "evaluate_every": 4, "evaluate_at": "2T,3T"}
+    changes |= {"task_options": {"validation_sequences": 16}}  # 8 batches: all of them
+    plain = measure(plugins, **changes)
+    record = measure(plugins, Settings(follow_lengths=True), **changes)
+    followed = record.curves["evaluation_sets"]
+    assert [each["step"] for each in followed[::2]] == [0, 4, 8, 10]
+    assert {(each["name"], each["length"]) for each in followed} == {("T=8", 8), ("T=12", 12)}
+    assert followed[-2:] == record.details["evaluation_sets"][1:]
+    assert len({each["loss_validation"] for each in followed}) == 8
+    assert record.details["evaluation_sets"] == plain.details["evaluation_sets"]
+    assert record.curves["loss"] == plain.curves["loss"]
+    assert "evaluation_sets" not in plain.curves
+
+
+def test_lengths_that_cannot_be_followed_cost_a_flag(plugins):
+    broken = with_task(plugins, Breaking)
+    changes = {"task": "breaking", "evaluate_at": "2T", "evaluate_every": 4}
+    record = measure(broken, Settings(follow_lengths=True), **changes)
+    assert record.status == "ok"
+    assert any(
+        "at other lengths during training failed" in flag for flag in record.details["flags"]
+    )
+
+
 def test_test_validation_and_other_lengths_have_data_of_their_own(plugins):
     record = measure(plugins, evaluate_at=[4])
     test, again = record.details["evaluation_sets"]

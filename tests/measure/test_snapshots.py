@@ -65,14 +65,16 @@ def weights(folder, trial):
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_going_on_equals_training_at_once(engine, tmp_path, plugins):
-    """With dropout, a carried state, an optimizer with moments and a schedule that goes on."""
+    """With dropout, a carried state, moments, a schedule that goes on, and other lengths."""
     settings = CHAR | {"layers": 2, "dropout": 0.3, "cell": "lstm", "clip_norm": 1.0}
-    settings |= {"schedule": "cosine", "schedule_steps": 20}
+    settings |= {"schedule": "cosine", "schedule_steps": 20, "evaluate_at": "2T"}
     short = small_trial(engine, **settings, steps=6)
     long = small_trial(engine, **settings, steps=12)
-    measure(tmp_path / "twice", short, plugins)
-    continued = measure(tmp_path / "twice", long, plugins, short)
-    at_once = measure(tmp_path / "once", long, plugins)
+    measure(tmp_path / "twice", short, plugins, follow_lengths=True)
+    continued = measure(tmp_path / "twice", long, plugins, short, follow_lengths=True)
+    at_once = measure(tmp_path / "once", long, plugins, follow_lengths=True)
+    assert [each["step"] for each in at_once.curves["evaluation_sets"]] == [0, 3, 6, 9, 12]
+    assert continued.curves["evaluation_sets"] == at_once.curves["evaluation_sets"]
     origin = {"trial_id": short.trial_id, "step": 6}
     assert continued.details["continued_from"] == origin
     assert any("continued at step 6" in note for note in continued.details["notes"])

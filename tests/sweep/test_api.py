@@ -36,6 +36,7 @@ def test_a_folder_for_checkpoints_that_cannot_be_written_is_refused_before_any_t
     [
         ({"fresh": True, "retry_failed": True}, "leave retry_failed out"),
         ({"retries": -1}, "retries = -1: a whole number"),
+        ({"follow_lengths": True}, "no effect without other lengths"),
     ],
 )
 def test_options_of_resuming_that_cannot_be_are_refused_before_any_trial_runs(

@@ -151,6 +151,7 @@ def test_imports_inside_functions_and_of_packages_are_followed(tmp_path):
         ({"slots": Slots(((0,),))}, {}),
         ({"sample_every": 20}, {"sample_every": "20"}),
         ({"probe_every": 5}, {"probe_every": "5"}),
+        ({"follow_lengths": True}, {"follow_lengths": "yes"}),
         ({"isolation": "backend", "cluster": "ray"}, {"isolation": "backend", "cluster": "ray"}),
     ],
 )

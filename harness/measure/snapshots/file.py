@@ -15,7 +15,15 @@ from safetensors.numpy import save as to_bytes
 
 from harness.contract import Snapshot, StoreError, Trial
 from harness.measure.checkpoint import write_whole
-from harness.measure.events import Evaluated, Event, Progress, Sampled, from_json, to_json
+from harness.measure.events import (
+    Evaluated,
+    Event,
+    Progress,
+    Sampled,
+    SetsEvaluated,
+    from_json,
+    to_json,
+)
 
 LENGTHENED = ("steps", "evaluate_every")  # may differ between a trial and one that goes on from it
 FOLLOW_STEPS = (*LENGTHENED, "schedule_steps")  # and what follows the steps by default
@@ -34,7 +42,7 @@ class StoredSnapshot:
         stopped: whether training ended here before its last step.
         trainer: what ``Trainer.snapshot`` gave; empty: nothing.
         progress: losses, norms and clipping of all steps, as one block without a duration.
-        events: the evaluations and texts until then.
+        events: the evaluations, on all data, and the texts until then.
     """
 
     trial: Trial
@@ -44,7 +52,7 @@ class StoredSnapshot:
     stopped: bool
     trainer: Snapshot
     progress: Progress
-    events: Sequence[Evaluated | Sampled]
+    events: Sequence[Evaluated | Sampled | SetsEvaluated]
 
     def evaluation_steps(self, trial: Trial) -> range:
         """Return the steps before ``step`` at which ``trial`` is evaluated."""
@@ -54,7 +62,8 @@ class StoredSnapshot:
         """Yield what happened before ``step``, for a trial that goes on from here."""
         steps = self.evaluation_steps(trial)
         for event in self.events:
-            if isinstance(event, Sampled) or event.evaluation.step in steps:
+            step = event.evaluation.step if isinstance(event, Evaluated) else event.step
+            if isinstance(event, Sampled) or step in steps:
                 yield event
         yield replace(self.progress, steps=trial.steps)
 
@@ -130,7 +139,9 @@ def load(path: Path) -> StoredSnapshot:
             stopped=json.loads(metadata["stopped"]),
             trainer={name.removeprefix(_TRAINER): array for name, array in arrays.items()},
             progress=progress,
-            events=[event for event in events if isinstance(event, Evaluated | Sampled)],
+            events=[
+                event for event in events if isinstance(event, Evaluated | Sampled | SetsEvaluated)
+            ],
         )
     except (OSError, SafetensorError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise StoreError(f"the snapshot {path.name} cannot be read: {error}") from error

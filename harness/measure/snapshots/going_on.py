@@ -93,7 +93,7 @@ class Snapshots:
                 stopped=stopped,
                 trainer=checked_snapshot(trainer, self.setup.label) or {},
                 progress=one_block(builder.losses, builder.norms, builder.clipped),
-                events=[*builder.evaluations, *builder.texts],
+                events=[*builder.evaluations, *builder.texts, *builder.sets],
             )
             save(self.path, stored)
         except Exception as error:  # noqa: BLE001 (without a snapshot only time is lost)

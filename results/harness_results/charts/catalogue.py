@@ -13,7 +13,12 @@ from harness_results.charts.flow import draw_gradient_flow, gradient_flow
 from harness_results.charts.gradients import draw_horizon, draw_norm, horizon, norm
 from harness_results.charts.ladder import draw_ladder, ladder
 from harness_results.charts.learning import draw_loss, draw_loss_curves, loss, loss_curves
-from harness_results.charts.lengths import draw_lengths, lengths
+from harness_results.charts.lengths import (
+    draw_lengths,
+    draw_lengths_curves,
+    lengths,
+    lengths_curves,
+)
 from harness_results.charts.proof import draw_memory, draw_parity, memory, parity
 from harness_results.charts.series import Labelled
 from harness_results.charts.speed import (
@@ -109,6 +114,19 @@ _ALL = (
         rows=lengths,
         draw=draw_lengths,
         key_over_seeds=f"{MEDIAN} · filled: all solved · shaded: up to the trained length",
+    ),
+    Chart(
+        name="lengths-curves",
+        title="Other lengths over training",
+        shows="The accuracy at lengths that the network is not trained at, while it learns, by "
+        "cell. The first length of a panel is the trained one.",
+        measured="Accuracy at each evaluation, always on the same held-out batches of that length, "
+        "or the loss as a multiple of the baseline's if the task has no accuracy.",
+        key="points: evaluations",
+        needs="was judged at other lengths while it trained (--follow-lengths)",
+        rows=lengths_curves,
+        draw=draw_lengths_curves,
+        key_over_seeds=f"{MEDIAN} · points: evaluations",
     ),
     Chart(
         name="ladder",

@@ -1,15 +1,17 @@
-"""How well a network does at other lengths than the one it was trained at."""
+"""How well a network does at other lengths than the one it was trained at, and while it learns."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import altair as alt
 
 from harness.contract.records.evaluated import Evaluated
-from harness_results.charts.bands import over_seeds
-from harness_results.charts.data import Rows
+from harness.contract.records.record import Record
+from harness_results.charts.bands import bands, over_seeds
+from harness_results.charts.data import Rows, thin_curves
+from harness_results.charts.learning import STEP
 from harness_results.charts.marks import (
     EXTENT,
     Looks,
@@ -23,10 +25,14 @@ from harness_results.charts.marks import (
 from harness_results.charts.panels import Panel
 from harness_results.charts.series import Labelled, drawn_lines, ended, reference_row, rows_of
 from harness_results.charts.theme import NEUTRAL
+from harness_results.study.curves import series
 from harness_results.study.seeds.evaluated import Figure, by_column, solved_by, values_of
+from harness_results.study.seeds.summary import outcomes_of
 from harness_results.study.tables.pivot import SOLVED
+from harness_results.text.thinning import evenly_chosen
 
 AT = "judged_at"  # the column of the length at which a network is judged
+FEWEST = 3  # evaluations of a curve
 SHADE = 0.1  # opacity of the trained lengths
 MEASURES: dict[Figure, str] = {"accuracy": "accuracy", "loss_ratio": "loss / baseline"}
 
@@ -69,6 +75,68 @@ def draw_lengths(rows: Rows) -> alt.FacetChart:
         *(marks.encode(x=x, y=y, tooltip=tips, **look.point) for marks in points),
     ]
     return panels(layers, rows, y=y, free=("x", "y"))
+
+
+def lengths_curves(entries: Sequence[Labelled]) -> Rows:
+    """Return the accuracy over training at each other length; the loss ratio if there is none."""
+    judged = [entry for entry in entries if any(map(_curves, outcomes_of(entry.record)))]
+    have_accuracy = any(entry.figure("accuracy") is not None for entry in judged)
+    figure: Figure = "accuracy" if have_accuracy else "loss_ratio"
+    drawn, points, note = thin_curves(
+        judged, lambda entry: (entry.panel_of_length, entry.record.trial.cell)
+    )
+    rows = [row for entry in drawn for row in _over_training(entry, figure, points)]
+    return rows_of(entries, rows, note)
+
+
+def draw_lengths_curves(rows: Rows) -> alt.FacetChart:
+    """Return lines by cell over the training steps, a panel for each length."""
+    measure = next((row["measure"] for row in rows), MEASURES["accuracy"])
+    y, low = (_axis(measure, field) for field in ("y", "low"))
+    look, tips = Looks(rows, "cell", "shape"), tooltips(("step", "step"), ("y", measure))
+    measured = part("measured")
+    layers = [
+        *bands(rows, measured, STEP, low, look.colour),
+        measured.mark_line().encode(x=STEP, y=y, **look.line),
+        measured.mark_point(filled=True, size=40, opacity=1).encode(
+            x=STEP, y=y, tooltip=tips, **look.point
+        ),
+    ]
+    return panels(layers, rows, y=y, free=("x", "y"))
+
+
+def _over_training(entry: Labelled, figure: Figure, points: int) -> Iterator[dict[str, Any]]:
+    """Yield a row for each length and evaluation, about ``points``: the median over seeds.
+
+    A seed that stopped early keeps its last value; one that diverged has the worst.
+    """
+    seeds = outcomes_of(entry.record)
+    curves = [_curves(seed) for seed in seeds]
+    worst = 0.0 if figure == "accuracy" else None
+    lengths = sorted({length for curve in curves for length in curve})
+    for length in lengths:
+        panel = Panel(entry.by_task, entry.record.trial.length, f"evaluated at {length}")
+        row = {**entry.common, "part": "measured", "panel": panel, AT: length}
+        steps = sorted({step for curve in curves for step in curve.get(length, {})})
+        for step in evenly_chosen(steps, max(FEWEST, points // len(lengths))):
+            values = []
+            for seed, curve in zip(seeds, curves, strict=True):
+                at = [each for each in curve.get(length, {}) if each <= step]
+                has_value = at and (seed.status == "ok" or at[-1] == step)
+                value = series([curve[length][at[-1]].get(figure)])[0] if has_value else None
+                values.append(worst if value is None else value)
+            if (band := over_seeds(values))["y"] is not None:
+                yield {**row, "step": step, **band, "measure": MEASURES[figure]}
+
+
+def _curves(seed: Record) -> dict[int, dict[int, Mapping[str, Any]]]:
+    """Return length -> training step -> the figures there."""
+    curves: dict[int, dict[int, Mapping[str, Any]]] = {}
+    content = seed.curves.get("evaluation_sets")
+    for each in content if isinstance(content, list | tuple) else ():
+        if isinstance(each, Mapping) and {type(each.get(k)) for k in ("length", "step")} == {int}:
+            curves.setdefault(each["length"], {})[each["step"]] = each
+    return curves
 
 
 def _axis(measure: str, field: str) -> alt.Y:

@@ -89,7 +89,9 @@ def _all_series(record: Record, times: _Times) -> Iterator[Series]:
     curves = record.curves
     for name in ("loss", "gradient_norm"):
         yield _series(f"curves/{name}", enumerate(_numbers(curves.get(name)), start=1), times)
-    yield from _evaluations(curves.get("evaluations"), times)
+    yield from _evaluations("evaluations", alike(curves.get("evaluations")), times)
+    for name, entries in _by_set(curves.get("evaluation_sets")).items():
+        yield from _evaluations(f"evaluations/{_word(name)}", entries, times)
     flow = as_mapping(curves.get("gradient_flow"))
     for moment in ("initial", "final"):
         yield from _flow(f"gradient_flow/{moment}", as_mapping(flow.get(moment)), times.started)
@@ -97,16 +99,26 @@ def _all_series(record: Record, times: _Times) -> Iterator[Series]:
     yield _series("launches/tokens_per_second", launches, times.started)
 
 
-def _evaluations(evaluations: Any, times: _Times) -> Iterator[Series]:
+def _evaluations(
+    prefix: str, evaluations: Sequence[Mapping[str, Any]], times: _Times
+) -> Iterator[Series]:
     """Yield the figures of evaluations on the same data; those in full at the end are figures."""
     points: dict[str, list[tuple[Any, float]]] = {}
-    for evaluation in alike(evaluations):
+    for evaluation in evaluations:
         step = evaluation.get("step")
         for name, value in {**as_mapping(evaluation.get("extra")), **evaluation}.items():
-            if name not in ("step", "extra"):
+            if name not in ("step", "extra", "name", "length"):
                 points.setdefault(_word(name), []).append((step, _number(value, math.nan)))
     for name, values in points.items():
-        yield _series(f"evaluations/{name}", values, times)
+        yield _series(f"{prefix}/{name}", values, times)
+
+
+def _by_set(content: Any) -> dict[str, list[Mapping[str, Any]]]:
+    """Return the name of each evaluation set -> its evaluations over training."""
+    by_set: dict[str, list[Mapping[str, Any]]] = {}
+    for entry in map(as_mapping, _list(content)):
+        by_set.setdefault(str(entry.get("name")), []).append(entry)
+    return by_set
 
 
 def _flow(name: str, part: Mapping[str, Any], started: float) -> Iterator[Series]:

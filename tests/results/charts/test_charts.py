@@ -27,6 +27,7 @@ from harness_results.charts.panels import Panel
 from harness_results.charts.series import labelled, rows_of
 from harness_results.results import Results
 from harness_results.study.scaling import scaling
+from harness_results.study.seeds.summary import over_seeds
 from harness_results.study.study import Study
 from harness_results.study.tables.notes import KINDS
 from harness_results.study.tables.relative import least_seconds
@@ -99,8 +100,8 @@ def test_the_words_below_a_chart_are_those_of_the_tables():
 
 def test_the_charts_stand_in_the_order_of_the_page():
     assert NAMES == [
-        "loss", "loss-curves", "lengths", "ladder", "throughput", "step-time", "compiling",
-        "gradient-flow", "gradient-horizon", "gradient-norm", "memory", "parity",
+        "loss", "loss-curves", "lengths", "lengths-curves", "ladder", "throughput", "step-time",
+        "compiling", "gradient-flow", "gradient-horizon", "gradient-norm", "memory", "parity",
     ]  # fmt: skip
 
 
@@ -421,6 +422,23 @@ def test_settings_that_vary_have_panels_of_their_own_on_a_second_line():
         "adding · lstm\nhidden 8",
         "adding · lstm\nhidden 16",
     ]
+
+
+def test_lengths_over_training_are_medians_of_seeds_that_may_stop_or_diverge():
+    def seed(number, accuracies, status="ok"):
+        record = judged(make("numpy:loop", "lstm", 20, trial={"seed": number}), 2)
+        sets = [
+            {"step": 10 * n, "length": 40, "accuracy": value} for n, value in enumerate(accuracies)
+        ]
+        curves = {**record.curves, "evaluation_sets": sets}
+        return replace(record, status=status, curves=curves, figures={"accuracy": 1.0})
+
+    seeds = [seed(0, [0.5, 0.7, 0.9]), seed(1, [0.4, 0.8]), seed(2, [0.6, 0.9], "diverged")]
+    drawn = rows("lengths-curves", over_seeds(seeds))
+    assert {row["panel"] for row in drawn} == {"adding · T=20 · evaluated at 40"}
+    assert [(row["step"], row["y"], row["low"], row["high"]) for row in drawn] == [
+        (0, 0.5, 0.4, 0.6), (10, 0.8, 0.7, 0.9), (20, 0.8, 0.0, 0.9),
+    ]  # fmt: skip
 
 
 def test_too_many_panels_are_cut_by_whole_lengths_with_a_note():

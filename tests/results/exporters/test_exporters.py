@@ -66,6 +66,10 @@ CURVES = {
         },
         {"step": 4, "loss_validation": 0.4, "tokens_validation": 50},  # in full: other data
     ],
+    "evaluation_sets": [
+        {"step": 0, "name": "T=40", "length": 40, "loss_validation": 2.0},
+        {"step": 4, "name": "T=40", "length": 40, "loss_validation": 1.5, "extra": {"every": 0.5}},
+    ],
     "gradient_flow": {"initial": FLOW, "final": FLOW},
     "block_seconds": [0.5, 0.25],
     "block_steps": [2, 1],
@@ -162,6 +166,8 @@ def test_a_trial_has_all_that_its_record_has_and_nothing_that_is_unknown():
         "evaluations/loss_validation": [(0, 2.0), (4, 0.3)],
         "evaluations/loss_train_eval": [(4, 0.2)],
         "evaluations/accuracy": [(0, 0.1), (4, 0.9)],
+        "evaluations/T_3d_40/loss_validation": [(0, 2.0), (4, 1.5)],
+        "evaluations/T_3d_40/every": [(4, 0.5)],
         **{
             f"gradient_flow/{moment}/{name}": points
             for moment in ("initial", "final")
