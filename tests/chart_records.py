@@ -102,9 +102,27 @@ def judged(record, *factors):
     )
 
 
+def with_probes(record):
+    """Return the record of a network that probes measured, at the end and over training."""
+    lags = list(range(record.trial.length // 2))
+    kept = [0.9**lag for lag in lags]
+    curve = {"along": "lag_steps", "at": lags, "values": kept}
+    over_training = {"along": "training_step", "at": [0, 10, 20, 40, 60]}
+    exponents = {**over_training, "values": [-0.5, -0.4, -0.2, None, -0.01]}
+    probes = {
+        "memory": {"figures": {"capacity": sum(kept)}, "curves": {"kept": curve}},
+        "latent": {"figures": {"accuracy": None, "r2": 0.75, "chance_r2": 0.25}},
+        "lyapunov": {
+            "figures": {"exponent_per_step": -0.01},
+            "over_training": {"exponent_per_step": exponents},
+        },
+    }
+    return replace(record, details={**record.details, "probes": probes})
+
+
 def sweep():
     return [
-        judged(make(engine, cell, length, task), 2, 4)
+        with_probes(judged(make(engine, cell, length, task), 2, 4))
         for task in ("adding", "copy")
         for cell in ("rnn", "lstm")
         for length in LENGTHS

@@ -1,5 +1,6 @@
 """Committed tables come from the committed records, and pages quote their figures."""
 
+import json
 import re
 import shlex
 import textwrap
@@ -102,6 +103,27 @@ def test_the_table_of_the_ladder_is_made_again_from_its_records():
     cells = "|".join(labels[0] for labels, _ in grid.rows)
     assert re.findall(rf"^\| (?:{cells}) \| .*$", page, re.MULTILINE) == made
     assert f"| cell | {' | '.join(grid.columns)} |" in page
+
+
+def test_three_memories_are_those_of_the_page():
+    page = (ROOT / "docs" / "writing-a-probe.md").read_text(encoding="utf-8")
+    kept, parity = {"lstm": [], "mingru": []}, {"lstm": [], "mingru": []}
+    for row in rows("memories.jsonl"):
+        probes = json.loads(row["probes"])
+        kept[row["cell"]].append(probes["probe.memory.capacity"])
+        parity[row["cell"]].append(probes["probe.latent.accuracy"])
+        assert probes["probe.memory.reach_steps"] in {6, 7}
+    low, high, low_lstm, high_lstm = re.search(
+        r"capacity ([\d.]+) to ([\d.]+) against ([\d.]+) to ([\d.]+)", page
+    ).groups()
+    assert written(min(kept["mingru"]), low)
+    assert written(max(kept["mingru"]), high)
+    assert written(min(kept["lstm"]), low_lstm)
+    assert written(max(kept["lstm"]), high_lstm)
+    least, most = re.search(r"against ([\d.]+) to ([\d.]+) of the minGRU", page).groups()
+    assert {f"{value:.2f}" for value in parity["lstm"]} == {"1.00"}
+    assert written(min(parity["mingru"]), least)
+    assert written(max(parity["mingru"]), most)
 
 
 def test_no_other_table_is_committed():

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from harness.contract.probes import Curve
+from harness.contract.records.columns import LARGEST
 
 PROBES = "probes"  # the detail of a record: probe -> what it measured
 WEIGHTS_AT = "weights_at"  # the detail: steps of training whose weights are kept, with 0
@@ -131,4 +132,4 @@ def _mapping(content: Mapping[str, Any], name: str) -> Mapping[Any, Any]:
 
 def _number(value: Any) -> float | int | None:
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return value if is_number else None
+    return value if is_number and abs(value) <= LARGEST else None

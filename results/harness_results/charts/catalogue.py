@@ -19,6 +19,8 @@ from harness_results.charts.lengths import (
     lengths,
     lengths_curves,
 )
+from harness_results.charts.probes.memories import draw_memories, memories
+from harness_results.charts.probes.training import draw_over_training, over_training
 from harness_results.charts.proof import draw_memory, draw_parity, memory, parity
 from harness_results.charts.series import Labelled
 from harness_results.charts.speed import (
@@ -229,6 +231,35 @@ _ALL = (
         rows=norm,
         draw=draw_norm,
         key_over_seeds="median over seeds, smallest and largest of all · dashed: clip_norm",
+    ),
+    Chart(
+        name="memories",
+        title="Three memories over the lag",
+        shows="How far back each network could learn from (gradient), what it keeps (past inputs, "
+        "decoded from its state) and what it computes (what the task needs, decoded from its "
+        "state). A network that keeps symbols may not compute.",
+        measured="Could learn from: the gradient flow of the whole state after training, as a "
+        "fraction of its largest value. Keeps, by the probe memory: accuracy for symbols, the kept "
+        "share of R^2 for real inputs. Computes, by the probe latent: accuracy or R^2 in the "
+        "second half of the steps, a level line. Theory: exp(lambda_1 lag), by the probe lyapunov.",
+        key="dashed: chance · dotted: theory",
+        needs="ended ok and was measured by the probes memory or latent (--probe all)",
+        rows=memories,
+        draw=draw_memories,
+        key_over_seeds=f"{MEDIAN} · dashed: chance · dotted: theory",
+    ),
+    Chart(
+        name="over-training",
+        title="Probes over training",
+        shows="The training loss, and the first figure of each probe, by cell, while a network "
+        "learns. At an exponent of 0 a gradient neither grows nor shrinks.",
+        measured="By probes, on the weights before training, after N, 2N, 4N, ... steps, and at "
+        "the end (--probe-every N). The loss is the mean over ever more steps.",
+        key="dashed: baseline, chance, or an exponent of 0",
+        needs="ended ok and was measured by probes over training (--probe all --probe-every 10)",
+        rows=over_training,
+        draw=draw_over_training,
+        key_over_seeds=f"{MEDIAN} · dashed: baseline, chance, or an exponent of 0",
     ),
     Chart(
         name="memory",

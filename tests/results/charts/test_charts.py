@@ -10,7 +10,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from chart_records import ENGINES, HOSTILE, LENGTHS, judged, make, sweep
+from chart_records import ENGINES, HOSTILE, LENGTHS, judged, make, sweep, with_probes
 from harness.contract import UnavailableError, UnknownNameError, UsageError
 from harness.contract.records.record import HORIZON_FRACTION
 from harness.measure.proof.flow import _horizon
@@ -101,7 +101,8 @@ def test_the_words_below_a_chart_are_those_of_the_tables():
 def test_the_charts_stand_in_the_order_of_the_page():
     assert NAMES == [
         "loss", "loss-curves", "lengths", "lengths-curves", "ladder", "throughput", "step-time",
-        "compiling", "gradient-flow", "gradient-horizon", "gradient-norm", "memory", "parity",
+        "compiling", "gradient-flow", "gradient-horizon", "gradient-norm", "memories",
+        "over-training", "memory", "parity",
     ]  # fmt: skip
 
 
@@ -359,13 +360,63 @@ def odd_curves(odd):
     )
 
 
+def odd_probes(odd):
+    yield from (odd, {"memory": odd, "latent": odd, "other": odd})
+    for name in ("figures", "curves", "over_training"):
+        yield {"memory": {"figures": {"capacity": 1.0}, name: odd}}
+        yield {"latent": {"figures": {"r2": odd}, name: {"kept": odd, "exponent_per_step": odd}}}
+    for name in ("at", "values"):
+        curves = {"kept": {"along": "lag_steps", "at": [0, 1], "values": [1.0, 0.5], name: odd}}
+        yield {"memory": {"figures": {"a": 1.0}, "curves": curves, "over_training": curves}}
+
+
 @pytest.mark.parametrize("odd", ODD, ids=lambda odd: repr(odd)[:20])
 def test_odd_curves_of_a_foreign_store_harm_no_chart(odd):
     records = [replace(make(), curves=curves) for curves in odd_curves(odd)]
+    records += [replace(make(), details={"probes": odd}) for odd in odd_probes(odd)]
     for chart in all_charts().values():
-        drawn = list(chart.rows(labelled([*records, judged(make(cell="gru"), 2)])))
+        drawn = list(chart.rows(labelled([*records, with_probes(judged(make(cell="gru"), 2))])))
         assert any(row["cell"] == "gru" for row in drawn) or chart.name in {"compiling", "ladder"}
         assert json.loads(json.dumps(drawn, allow_nan=False)) == drawn
+
+
+def test_the_memories_are_those_of_the_probes_with_chance_and_theory():
+    record = with_probes(make(length=20))
+    points = {
+        (name, memory): [
+            (row["lag"], row["y"])
+            for row in rows("memories", [record], name)
+            if row["memory"].startswith(memory)
+        ]
+        for name in ("measured", "chance", "theory")
+        for memory in ("could learn", "keeps", "computes")
+    }
+    assert points["measured", "keeps"] == [(lag, 0.9**lag) for lag in range(10)]
+    assert points["measured", "computes"] == [(0, 0.75), (19, 0.75)]
+    assert points["chance", "computes"] == [(0, 0.25), (19, 0.25)]
+    flow = record.curves["gradient_flow"]["final"]["median"]
+    assert points["measured", "could learn"] == [
+        (lag, pytest.approx(norm / max(flow), rel=1e-5)) for lag, norm in enumerate(flow)
+    ]
+    theory = [(lag, pytest.approx(math.exp(-0.01 * lag), rel=1e-5)) for lag in range(20)]
+    assert points["theory", "could learn"] == theory
+    assert not rows("memories", [make()])
+
+
+def test_figures_over_training_have_their_steps_and_the_loss_its_means():
+    record = with_probes(make(steps=60))
+    drawn = rows("over-training", [record], "figure")
+    assert [(row["step"], row["y"]) for row in drawn] == [
+        (0, -0.5), (10, -0.4), (20, -0.2), (60, -0.01),
+    ]  # fmt: skip
+    assert {row["panel"] for row in drawn} == {"adding · T=20 · lyapunov.exponent_per_step"}
+    losses = {row["step"]: row["y"] for row in rows("over-training", [record], "loss")}
+    assert losses[1] == pytest.approx(record.curves["loss"][0], rel=1e-5)
+    assert max(losses) == 60
+    last = [step for step in losses if step < 60][-1]
+    assert losses[60] == pytest.approx(np.mean(record.curves["loss"][last:]), rel=1e-5)
+    levels = rows("over-training", [record], "level")
+    assert sorted(row["y"] for row in levels) == [0.0, pytest.approx(1 / 6, rel=1e-5)]
 
 
 def test_a_flow_without_quartiles_is_drawn_without_a_band():
@@ -498,18 +549,18 @@ def test_ten_thousand_records_stay_small():
         record.trial.model_copy(update={"seed": n // 4, "length": 10 * 2 ** (n % 4)})
         for n in range(10_000)
     ]
-    many = [judged(replace(record, trial=trial), 2) for trial in trials]
+    many = [with_probes(judged(replace(record, trial=trial), 2)) for trial in trials]
     charts = {name: chart.rows(labelled(many)) for name, chart in all_charts().items()}
     sizes = [len(json.dumps(list(drawn))) for drawn in charts.values()]
     assert max(sizes) < 1_000_000
-    assert sum(sizes) < 6_000_000
+    assert sum(sizes) < 7_000_000
     assert [name for name, drawn in charts.items() if not drawn.note] == ["compiling"]
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_hostile_settings_are_text_in_one_place(name):
     records = [
-        judged(make("jax:scan", trial={"task_options": {"note": text}}), 2)
+        with_probes(judged(make("jax:scan", trial={"task_options": {"note": text}}), 2))
         for text in (HOSTILE, "plain")
     ]
     specification = chart_of([*records, make("numpy:loop")], name).to_dict(validate=True)

@@ -1,0 +1,1 @@
+"""Charts of what probes measured: over the lag, and over training."""
