@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from harness.contract.records.probed import probe_flags
 from harness.contract.records.record import Record
-from harness.contract.wording import counted
+from harness.contract.wording import counted, shortened
 from harness_results.profile.view import (
     NEVER,
     Entry,
@@ -30,7 +30,7 @@ from harness_results.text.format import number, one_line, quantity, ratio
 from harness_results.text.words import listed
 
 MOST_NAMES = 12  # rungs or settings that a sentence names
-MOST_FAILURES = 2  # with their reasons
+MOST_FAILURES, LONGEST_REASON = 2, 80  # of probes; characters
 MAJORITY = 0.5  # of the seeds
 
 
@@ -89,7 +89,8 @@ def _keeps(profile: Profile) -> Iterator[str]:
     failed: dict[str, None] = {}
     for record in profile.trained:
         for flag in probe_flags(record.details):
-            failed[f"{one_line(record.trial.cell)} at {setting(record)} ({one_line(flag)})"] = None
+            reason = shortened(one_line(flag), LONGEST_REASON)
+            failed[f"{one_line(record.trial.cell)} at {setting(record)} ({reason})"] = None
     if failed:
         yield f"Not measured: {listed(failed, MOST_FAILURES)}."
 

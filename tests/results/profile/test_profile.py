@@ -164,6 +164,8 @@ def test_it_learns_in_the_median_number_of_steps_of_its_seeds():
         "In most seeds, gru (600 steps) solves adding T=20; mingru does not. "
         "At char T=20, gru has the lowest loss: 1.50, 0.75x of the trigram's."
     )
+    slower = profile([*adding("gru", [900] * 3), *adding("mingru", [600] * 3)])
+    assert "mingru (600 steps) and gru (900 steps) solve adding T=20." in said(slower, "learns")
     none = profile([*adding("gru", [None] * 3), text("gru", 1.9), text("mingru", 1.5)])
     assert said(none, "learns").startswith("In most seeds, no cell solves adding T=20.")
     assert "mingru has the lowest loss: 1.50" in said(none, "learns")
@@ -220,6 +222,8 @@ def test_the_proof_names_the_largest_deviation_and_every_failure():
         "All 14 trials agree with the float64 reference. "
         "The largest deviation is 3.0e-06, of gru on numpy:native at char T=20."
     )
+    wrong = timed("jax:scan", "mingru", 1e5, parity_error=2e-5)
+    assert rows(profile(timings=[wrong]), "proof")["trials proven"] == {"mingru": "0/1"}
     failed = replace(timings[1], status="diverged", reason="at step 3")
     unsupported = replace(timings[0], status="unsupported", figures={})
     content = profile(timings=[failed, unsupported])
