@@ -100,54 +100,34 @@ def assert_same_gradients(found, expected, tolerance=EXACT):
         )
 
 
-# What compiles longest: the grid of shapes, checkpoints and several devices.
-LONGEST = ("every_tensor_equals", "checkpointed_bptt", "several_devices_train")
-LONGEST_OF_DEER = (*LONGEST[1:], "dropout_is_repeated_when_a_chunk")
-
-
 class TestLinearCells(BackendConformance):
-    """The kit, on a cell without recurrent weights; its longest checks for ``parallel`` alone."""
+    """What depends on the cell, at few shapes, on a cell without recurrent weights."""
 
     backend = JAX
     cells = (MinGRU(),)
     lengths = (1, 7)
-
-    def checks(self):
-        for check in super().checks():
-            if check.variant == "parallel" or not check.name.startswith(LONGEST):
-                yield check
+    grid = "few"
 
 
-class TestDeer(BackendConformance):
-    """The kit, on Newton's method, with the cell that compiles soonest (parity has all cells)."""
+class TestDeer(TestLinearCells):
+    """The same of Newton's method, with the cell that compiles soonest (parity has all cells)."""
 
-    backend = JAX
     cells = (RNN(),)
     variants = ("deer",)
-    lengths = (1, 7)
-
-    def checks(self):
-        for check in super().checks():
-            if not check.name.startswith(LONGEST_OF_DEER):
-                yield check
 
 
 @pytest.mark.full
-class TestLongestChecks(BackendConformance):
-    """The checks that the two classes above leave out."""
+class TestLinearCellsInFull(TestLinearCells):
+    """Every check."""
 
-    backend = JAX
-    cells = (MinGRU(), RNN())
-    variants = ("scan", "fused", "deer")
-    lengths = (1, 7)
+    grid = "cover"
 
-    def checks(self):
-        for check in super().checks():
-            left_out = LONGEST_OF_DEER if check.variant == "deer" else LONGEST
-            if (check.cell == "mingru" or check.variant == "deer") and check.name.startswith(
-                left_out
-            ):
-                yield check
+
+@pytest.mark.full
+class TestDeerInFull(TestDeer):
+    """Every check."""
+
+    grid = "cover"
 
 
 def deep_model(name):
@@ -285,15 +265,14 @@ def test_every_variant_passes_parity(name, variant, dtype):
     assert parity.passed, str(parity)
 
 
-# The whole grid for rnn; for the others each size once.
-DEER_SIZES = [(1, 1), (3, 7), (16, 64), (1, 300)]
+DEER_SIZES = [("rnn", 1, 1), ("rnn", 16, 300), ("gru", 3, 7), ("lstm", 16, 64)]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "hidden", "steps"),
     [
-        unless(name == "rnn" or (hidden, steps) in DEER_SIZES, name, hidden, steps)
+        unless((name, hidden, steps) in DEER_SIZES, name, hidden, steps)
         for name in ("rnn", "gru", "lstm")
         for hidden in (1, 3, 16)
         for steps in (1, 7, 64, 300)
@@ -354,14 +333,19 @@ def test_deer_of_weights_that_are_not_finite_gives_a_loss_that_is_nan():
 
 
 @pytest.mark.parametrize(
-    ("iterations", "scale", "checkpoint"), [(2, 1.0, "off"), (2, 1.0, 18), (100, 9.0, "off")]
+    ("iterations", "scale", "checkpoint", "calls"),
+    [
+        (2, 1.0, "off", ("gradients", "train_step", "outputs")),
+        (2, 1.0, 18, ("train_step",)),
+        (100, 9.0, "off", ("train_step",)),
+    ],
 )
-def test_deer_that_does_not_converge_says_so(monkeypatch, iterations, scale, checkpoint):
+def test_deer_that_does_not_converge_says_so(monkeypatch, iterations, scale, checkpoint, calls):
     """Too few iterations; and weights so large that the iteration runs away, to NaN."""
     monkeypatch.setattr(deer_module, "ITERATIONS", iterations)
     model = model_of(RNN(), hidden=16)
     batch = batch_of(model, 300)
-    for call in ("gradients", "train_step", "outputs"):
+    for call in calls:
         trainer = trainer_of(model, "deer", weights_of(model, scale), checkpoint=checkpoint)
         with pytest.raises(
             HarnessError, match=rf"jax:deer has not converged: after {iterations} .* jax:fused$"

@@ -120,7 +120,7 @@ def peak_bytes(trainer, steps):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("variant", NumpyBackend().variants(CELLS["lstm"]))
+@pytest.mark.parametrize("variant", sorted({*NumpyBackend().variants(CELLS["lstm"])} - {"loop"}))
 def test_memory_grows_with_the_root_of_the_length(variant):
     model = model_of(CELLS["lstm"], layers=1, hidden=32)
     cut = [
