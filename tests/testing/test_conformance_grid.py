@@ -18,6 +18,7 @@ from harness.cli.work import check as check_verb
 from harness.contract import Cell, Missing, UnavailableError
 from harness.plugins import load_plugins
 from harness.testing import Check, checks_for_backend, checks_for_cell, run_check
+from harness.testing.backend import suite
 from harness.testing.backend.grid import AXES, cover, product
 from harness.testing.backend.suite import CELL_CHECKS, VARIANT_CHECKS
 from harness.testing.backend.verification import float32_is_computed_in_float32
@@ -469,7 +470,9 @@ class Narrow(Fast):
 
 
 def check_with(monkeypatch, *backends):
-    """Let ``harness check`` load these backends only, and set no threads in this process."""
+    """Let ``harness check`` load these backends only, run few checks and set no threads here."""
+    monkeypatch.setattr(suite, "CELL_CHECKS", CELL_CHECKS[:3])
+    monkeypatch.setattr(suite, "VARIANT_CHECKS", VARIANT_CHECKS[:1])
     loaded = replace(load_plugins(("torch", "jax")), backends={one.name: one for one in backends})
     monkeypatch.setattr(check_verb, "load_plugins", lambda blocked: loaded)
     monkeypatch.setattr(check_verb, "_bound_threads", lambda plugins: {})
@@ -790,6 +793,7 @@ def test_other_reasons_are_counted(monkeypatch):
             return "too long" if trial.length > 7 else "too short"
 
     check_with(monkeypatch, NumpyBackend(), Picky())
+    monkeypatch.setattr(suite, "CELL_CHECKS", CELL_CHECKS)
     result = typed("-b", "picky", "-c", "lstm", "--grid", "none")
     assert re.search(
         r"all checks of picky on lstm are n/a: too short \(and \d other reasons\)$",
