@@ -7,6 +7,7 @@ import textwrap
 from dataclasses import replace
 from importlib.util import find_spec
 from itertools import groupby
+from statistics import median
 
 import pytest
 from click.testing import CliRunner
@@ -290,6 +291,42 @@ def test_what_is_said_of_long_range_addition_is_so():
     assert [min(horizons), max(horizons)] == [int(low), int(high)]
     assert written(by_cell["lstm", 200]["loss_ratio"], ratio)
     assert [by_cell["lstm", length]["solved"] for length in (50, 100, 200)] == [True, True, False]
+
+
+KNOWN = [  # file, column, what is said of rows with these values
+    ("digits", "accuracy", r"at T = 8 \(rnn ([\d.]+), lstm ([\d.]+)\)", [
+        {"length": 8, "cell": cell} for cell in ("rnn", "lstm")]),
+    ("digits", "accuracy", r"blank steps \(T = 40: rnn ([\d.]+), lstm ([\d.]+)\)", [
+        {"length": 40, "cell": cell} for cell in ("rnn", "lstm")]),
+    ("digits", "accuracy", r"in order rnn ([\d.]+), lstm ([\d.]+), permuted ([\d.]+), ([\d.]+)", [
+        {"length": 64, "permuted": permuted, "cell": cell}
+        for permuted in (False, True) for cell in ("rnn", "lstm")]),
+    ("temporal-order", "solved", r"GRU solves it in (\d) of 3 .*? LSTM in (\d), .*? in (\d) \|", [
+        {"cell": cell} for cell in ("gru", "lstm", "rnn")]),
+    ("forecast", "loss_validation", r"Mackey-Glass, rnn ([\d.]+) and lstm ([\d.]+)", [
+        {"series": "mackey_glass", "cell": cell} for cell in ("rnn", "lstm")]),
+    ("forecast", "loss_validation", r"NARMA-10, ([\d.]+) and ([\d.]+)", [
+        {"series": "narma10", "cell": cell} for cell in ("rnn", "lstm")]),
+    ("words", "loss_ratio", r"the RNN at ([\d.]+) of it and the LSTM at ([\d.]+)", [
+        {"cell": cell} for cell in ("rnn", "lstm")]),
+    ("recall", "accuracy", r"units: ([\d.]+), ([\d.]+), ([\d.]+), ([\d.]+)", [
+        {"hidden": hidden} for hidden in (4, 8, 16, 32)]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "column", "pattern", "wanted"), KNOWN)
+def test_what_is_said_of_known_results_is_so(name, column, pattern, wanted):
+    """Each figure is a median over seeds; of ``solved``, how many seeds."""
+    texts = [text.rstrip(".") for text in claim(rf"`{name}\.jsonl`.*?{pattern}")]
+    for text, values in zip(texts, wanted, strict=True):
+        chosen = [row[column] for row in rows(f"{name}.jsonl") if has(row, values)]
+        assert len(chosen) in (3, 5)
+        assert written(sum(chosen) if column == "solved" else median(chosen), text), (text, values)
+
+
+def has(row: dict, values: dict) -> bool:
+    whole = row | json.loads(row["settings"])["task_options"]
+    return all(whole[name] == value for name, value in values.items())
 
 
 def test_what_is_said_of_over_fitting_is_so():
