@@ -71,7 +71,8 @@ ARROWS = {
     "results.page": "contract results.charts results.profile results.render results.study"
     " results.text",
     "results.serving": "contract results.page results.store results.text",
-    "results": "contract results.charts results.page results.render results.store results.study",
+    "results": "contract plugins results.charts results.page results.render results.store"
+    " results.study",
 }
 MOST_MODULES = 15  # in a folder, __init__ not counted
 LARGER: dict[str, tuple[int, str]] = {}  # folder -> (its modules, the reason)

@@ -36,6 +36,7 @@ from harness.contract.matrix import Matrix
 from harness.contract.model import Array, Inputs, Loss, Model, Parameters, State
 from harness.contract.optimizer import RULE_OPTIONS, Optimizer
 from harness.contract.records.columns import COLUMNS
+from harness.contract.records.exporter import Exporter
 from harness.contract.records.record import Record
 from harness.contract.task import Evaluation, Score, Task, TaskDefaults, TaskOptions, expanded_path
 from harness.contract.trial import Trial
@@ -59,6 +60,7 @@ __all__ = [
     "Dtype",
     "Evaluation",
     "Execution",
+    "Exporter",
     "Gradients",
     "HarnessError",
     "Inputs",

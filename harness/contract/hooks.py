@@ -18,6 +18,7 @@ import pluggy
 from harness.contract.backend import Backend
 from harness.contract.cell import Cell
 from harness.contract.probes.probe import Probe
+from harness.contract.records.exporter import Exporter
 from harness.contract.task import Task
 
 PROJECT = "harness"
@@ -160,4 +161,24 @@ def harness_probes() -> Sequence[Probe]:  # type: ignore[empty-body]
         @hookimpl
         def harness_probes():
             return [Sparsity()]
+    """
+
+
+@hookspec
+def harness_exporters() -> Sequence[Exporter]:  # type: ignore[empty-body]
+    """Return instances of exporters: formats of a report.
+
+    Example::
+
+        from harness.contract import Exporter, hookimpl
+
+        class Ids(Exporter):
+            name, suffixes = "ids", (".txt",)
+
+            def export(self, records, *, per_seed=False):
+                return " ".join(record.trial.trial_id for record in records)
+
+        @hookimpl
+        def harness_exporters():
+            return [Ids()]
     """

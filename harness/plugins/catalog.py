@@ -11,6 +11,7 @@ from harness.contract.cell import Cell
 from harness.contract.errors import UnavailableError, UnknownNameError, with_fix
 from harness.contract.hooks import Published, Suite
 from harness.contract.probes.probe import Probe
+from harness.contract.records.exporter import Exporter
 from harness.contract.task import Task
 from harness.plugins import query
 
@@ -61,6 +62,7 @@ class Plugins:
     suites: Mapping[str, Suite] = field(default_factory=dict)
     probes: Mapping[str, Probe] = field(default_factory=dict)
     published: Mapping[str, Published] = field(default_factory=dict)
+    exporters: Mapping[str, Exporter] = field(default_factory=dict)
 
     def backend(self, name: str) -> Backend:
         """Return the backend of that name. Its library may be missing.
@@ -136,6 +138,10 @@ class Plugins:
     def probe(self, name: str) -> Probe:
         """Return the probe of that name. It raises as ``backend`` does."""
         return self._get(self.probes, "probe", name)
+
+    def exporter(self, name: str) -> Exporter:
+        """Return the exporter of that name. It raises as ``backend`` does."""
+        return self._get(self.exporters, "exporter", name)
 
     def distribution_of(self, kind: str, name: str) -> str:
         """Return ``distribution version`` of the plugin that offers this name, for messages."""

@@ -12,6 +12,7 @@ from harness.contract.cell import Cell, Product
 from harness.contract.errors import PluginError
 from harness.contract.hooks import Published, Suite
 from harness.contract.probes.probe import Probe
+from harness.contract.records.exporter import Exporter
 from harness.contract.task import Task, TaskOptions
 from harness.contract.wording import check_name
 from harness.plugins.validation import answer_text, finite_number
@@ -51,6 +52,8 @@ def check_declaration(kind: str, entry: Any) -> None:
         check_path(kind, entry)
     if kind == "probe":
         check_probe(entry)
+    if kind == "exporter":
+        check_exporter(entry)
     if kind == "task" and not _is_subclass(entry.Options, TaskOptions):
         raise PluginError(
             f"task {entry.name!r}: Options must be a subclass of TaskOptions, got {entry.Options!r}"
@@ -104,6 +107,20 @@ def check_probe(probe: Probe) -> None:
             raise PluginError(f"probe {probe.name!r}: {what}, got {answer_text(value)}")
     for name in figures or ():
         check_name("figure", name)
+
+
+def check_exporter(exporter: Exporter) -> None:
+    """Check the suffixes of an exporter.
+
+    Raises:
+        PluginError: they are not what the contract says.
+    """
+    suffixes = getattr(exporter, "suffixes", None)
+    is_tuple = isinstance(suffixes, tuple) and bool(suffixes)
+    if not is_tuple or not all(isinstance(each, str) and each[:1] == "." for each in suffixes):
+        expected = "suffixes must be a tuple of texts that begin with a dot"
+        got = answer_text(suffixes)
+        raise PluginError(f"exporter {exporter.name!r}: {expected}, got {got}")
 
 
 def check_cell(cell: Cell) -> None:

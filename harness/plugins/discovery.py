@@ -15,6 +15,7 @@ from harness.contract.cell import Cell
 from harness.contract.errors import HarnessError, PluginError
 from harness.contract.hooks import Published, Suite
 from harness.contract.probes.probe import Probe
+from harness.contract.records.exporter import Exporter
 from harness.contract.task import Task
 from harness.contract.wording import check_name, error_text, shortened
 from harness.plugins.catalog import Broken, Loaded, Plugins
@@ -48,7 +49,7 @@ def load_plugins(block: Iterable[str] = (), only: Iterable[str] = ()) -> Plugins
         only: entry-point names to import; empty: all.
     """
     blocked, wanted = tuple(dict.fromkeys([*_left_out, *block])), tuple(only)
-    kinds = ("backend", "task", "cell", "probe", "suite", "published")
+    kinds = ("backend", "task", "cell", "probe", "suite", "published", "exporter")
     entries: dict[str, dict[str, Any]] = {kind: {} for kind in kinds}
     loaded, broken = [], []
     if not wanted:
@@ -79,6 +80,7 @@ def load_plugins(block: Iterable[str] = (), only: Iterable[str] = ()) -> Plugins
         suites=entries["suite"],
         probes=entries["probe"],
         published=entries["published"],
+        exporters=entries["exporter"],
     )
 
 
@@ -129,6 +131,7 @@ def _offered(entry_point: EntryPoint) -> list[tuple[str, Any]]:
     offered += [("suite", entry) for entry in _call(manager.hook.harness_suites, Suite)]
     offered += [("probe", entry) for entry in _call(manager.hook.harness_probes, Probe)]
     offered += [("published", entry) for entry in _call(manager.hook.harness_published, Published)]
+    offered += [("exporter", entry) for entry in _call(manager.hook.harness_exporters, Exporter)]
     for kind, entry in offered:
         check_declaration(kind, entry)
     return offered

@@ -12,7 +12,7 @@ from harness.contract import UsageError
 from harness.contract.wording import check_name
 from harness.plugins import Plugins, load_plugins
 
-Kind = Literal["backend", "task", "cell", "probe"]
+Kind = Literal["backend", "task", "cell", "probe", "exporter"]
 
 
 def create(kind: str, name: str, directory: Path) -> Path:
@@ -88,6 +88,7 @@ def _check_free(kind: str, name: str, module: str, plugins: Plugins) -> None:
         "task": plugins.tasks,
         "cell": plugins.cells,
         "probe": plugins.probes,
+        "exporter": plugins.exporters,
     }[kind]
     if name in installed or name in (plugin.name for plugin in plugins.broken):
         raise UsageError(f"{kind} name {name!r} is taken by an installed plugin: choose another")

@@ -1,9 +1,10 @@
 """The conformance kit: checks of what a plugin must do.
 
-``BackendConformance``, ``TaskConformance``, ``CellConformance`` and ``ProbeConformance`` are
-classes to subclass in pytest. ``checks_for_backend``, ``checks_for_task``, ``checks_for_cell``,
-``checks_for_probe`` and ``run_check`` need no pytest; ``harness check`` runs those of backends and
-cells. No framework is imported here.
+``BackendConformance``, ``TaskConformance``, ``CellConformance``, ``ProbeConformance`` and
+``ExporterConformance`` are classes to subclass in pytest. ``checks_for_backend``,
+``checks_for_task``, ``checks_for_cell``, ``checks_for_probe``, ``checks_for_exporter`` and
+``run_check`` need no pytest; ``harness check`` runs those of backends and cells. No framework is
+imported here.
 """
 
 from harness.cells.operations import NumpyOps
@@ -13,10 +14,12 @@ from harness.testing.compare import Check, CheckResult, NotApplicable, run_check
 from harness.testing.conformance import (
     BackendConformance,
     CellConformance,
+    ExporterConformance,
     ProbeConformance,
     TaskConformance,
 )
 from harness.testing.equations import run_equations
+from harness.testing.exporters import checks_for_exporter
 from harness.testing.probes import checks_for_probe
 from harness.testing.tasks import checks_for_task
 
@@ -25,12 +28,14 @@ __all__ = [
     "CellConformance",
     "Check",
     "CheckResult",
+    "ExporterConformance",
     "NotApplicable",
     "NumpyOps",
     "ProbeConformance",
     "TaskConformance",
     "checks_for_backend",
     "checks_for_cell",
+    "checks_for_exporter",
     "checks_for_probe",
     "checks_for_task",
     "run_check",

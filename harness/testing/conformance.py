@@ -10,11 +10,13 @@ from typing import Any, ClassVar
 from harness.contract import Backend, Cell, Dtype, Missing, Task
 from harness.contract.errors import with_fix
 from harness.contract.probes import Probe
+from harness.contract.records.exporter import Exporter
 from harness.plugins import load_plugins
 from harness.testing.backend.grid import Grid
 from harness.testing.backend.suite import DTYPES, checks_for_backend
 from harness.testing.cells import checks_for_cell
 from harness.testing.compare import Check, NotApplicable, run_check
+from harness.testing.exporters import checks_for_exporter
 from harness.testing.probes import checks_for_probe
 from harness.testing.tasks import checks_for_task
 
@@ -162,6 +164,23 @@ class ProbeConformance(Conformance):
     def checks(self) -> Iterator[Check]:
         """Yield the checks of ``checks_for_probe``."""
         return checks_for_probe(self.probe)
+
+
+class ExporterConformance(Conformance):
+    """The checks of an exporter::
+
+        class TestIds(ExporterConformance):
+            exporter = Ids()
+
+    Attributes:
+        exporter: the exporter to test.
+    """
+
+    exporter: ClassVar[Exporter]
+
+    def checks(self) -> Iterator[Check]:
+        """Yield the checks of ``checks_for_exporter``."""
+        return checks_for_exporter(self.exporter)
 
 
 def _its_library_is_installed(backend: Backend) -> None:

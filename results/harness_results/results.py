@@ -158,6 +158,27 @@ class Results(Sequence[Record]):
 
         return to_markdown(self.records, per_seed=per_seed)
 
+    def export(self, name: str, *, per_seed: bool = False) -> str | bytes:
+        """Return what an exporter makes, as ``harness report -f NAME`` writes it.
+
+        Args:
+            name: of the exporter (``harness list exporters``).
+            per_seed: a row for each seed, in a format that may have medians.
+
+        Raises:
+            UnknownNameError: no plugin offers it.
+            PluginError: it failed.
+            UsageError: there is no record.
+        """
+        from harness.plugins import load_plugins
+        from harness.plugins.exporting import exported
+
+        if not self.records:
+            raise UsageError("an export needs a record, and there is none")
+        plugins = load_plugins()
+        exporter, label = plugins.exporter(name), plugins.label("exporter", name)
+        return exported(exporter, self.records, label, per_seed=per_seed)
+
     def page(self, title: str | None = None, *, per_seed: bool = False) -> str:
         """Return the page: one HTML file with tables, charts and samples; see docs/page.md.
 

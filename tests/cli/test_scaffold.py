@@ -11,7 +11,13 @@ import pytest
 from harness.contract import UsageError
 from harness.scaffold import create, rendered
 
-KINDS = {"backend": "tortoise", "task": "echo-twice", "cell": "integrator", "probe": "dimension"}
+KINDS = {
+    "backend": "tortoise",
+    "task": "echo-twice",
+    "cell": "integrator",
+    "probe": "dimension",
+    "exporter": "tsv",
+}
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -63,8 +69,13 @@ def test_a_name_that_is_no_identifier_is_refused_and_nothing_is_written(name, tm
         ("cell", "lstm", "'lstm' is taken by an installed plugin"),
         ("task", "copy", "'copy' is taken by an installed plugin"),
         ("probe", "memory", "'memory' is taken by an installed plugin"),
+        ("exporter", "csv", "'csv' is taken by an installed plugin"),
         ("backend", "tasks", "a module harness_tasks is installed already"),
-        ("plugin", "mine", "unknown kind 'plugin': use one of backend, task, cell, probe"),
+        (
+            "plugin",
+            "mine",
+            "use one of backend, task, cell, probe, exporter",
+        ),
     ],
 )
 def test_a_name_that_is_taken_is_refused(kind, name, message, tmp_path):

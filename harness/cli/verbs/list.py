@@ -21,7 +21,7 @@ from harness.contract.wording import printable
 from harness.plugins import Plugins, load_plugins, query
 from harness_results.text.json_text import JSON_FORMATS, json_text
 
-KINDS = ("backends", "tasks", "cells", "probes", "suites", "plugins")
+KINDS = ("backends", "tasks", "cells", "probes", "exporters", "suites", "plugins")
 Row = dict[str, Any]
 _NO_ANSWERS: Row = {
     "name": "", "status": "ready", "groups": [], "variants": [], "versions": {},
@@ -40,7 +40,7 @@ _BELOW = ("missing_variants", "deviations")  # sentences, printed below the tabl
 )
 @click.pass_obj
 def command(blocked: tuple[str, ...], kind: str | None, format_: str, source: str | None) -> int:
-    """List backends, tasks, cells, probes, suites or plugins. Nothing heavy is imported."""
+    """List backends, tasks, cells, probes, exporters, suites, plugins. It imports no framework."""
     plugins = load_plugins(blocked)
     if source is not None:
         sys.stdout.write(source_of(plugins, source))
@@ -170,6 +170,14 @@ def _probes(plugins: Plugins) -> list[Row]:
     return rows
 
 
+def _exporters(plugins: Plugins) -> list[Row]:
+    rows: list[Row] = []
+    for name, exporter in plugins.exporters.items():
+        summary = _summary(type(exporter))
+        rows.append({"name": name, "suffixes": list(exporter.suffixes), "summary": summary})
+    return rows
+
+
 def _plugins(plugins: Plugins) -> list[Row]:
     rows = []
     for plugin in plugins.loaded:
@@ -197,5 +205,6 @@ _ROWS = {
     "cells": _cells,
     "suites": _suites,
     "probes": _probes,
+    "exporters": _exporters,
     "plugins": _plugins,
 }

@@ -10,7 +10,7 @@ from harness.cli.main import OK
 
 
 @click.command("new")
-@click.argument("kind", type=click.Choice(["backend", "task", "cell", "probe"]))
+@click.argument("kind", type=click.Choice(["backend", "task", "cell", "probe", "exporter"]))
 @click.argument("name")
 @click.option(
     "--directory",
@@ -30,6 +30,7 @@ def command(kind: str, name: str, directory: Path) -> int:
         "task": f"harness run --task {name}",
         "cell": f"harness run --cell {name}",
         "probe": f"harness run --task adding --probe {name} --tables probes",
+        "exporter": f"harness report --format {name}",
     }[kind]
     click.echo(f"       {check}")
     click.echo(f"       python -m pytest {package}")

@@ -8,9 +8,9 @@ from typing import Any
 import rich_click as click
 
 from harness.cli.options.axes import run_option
-from harness.cli.options.common import format_option, output_option, per_seed_option
+from harness.cli.options.common import output_option, per_seed_option
 from harness.cli.options.filters import filter_options
-from harness.cli.output.formats import FORMATS
+from harness.cli.output.formats import TABLE, ReportFormat
 
 
 def _refuse_store(_ctx: click.Context, _param: click.Parameter, value: str | None) -> None:
@@ -23,7 +23,16 @@ def _refuse_store(_ctx: click.Context, _param: click.Parameter, value: str | Non
 @click.command("report")
 @click.argument("stores", nargs=-1, metavar="[STORE...]")
 @filter_options
-@format_option(*FORMATS)
+@click.option(
+    "--format",
+    "-f",
+    "format_",
+    type=ReportFormat(),
+    default=TABLE,
+    show_default=True,
+    help="table, png, svg, or an exporter: markdown, latex, csv, json, jsonl, parquet, html "
+    "(harness list exporters).",
+)
 @output_option()
 @run_option("Only the launches of this run", "all, latest")
 @per_seed_option

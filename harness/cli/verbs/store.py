@@ -8,7 +8,6 @@ import rich_click as click
 
 from harness.cli.options.axes import default_store, run_option
 from harness.cli.options.common import format_option, output_option
-from harness.cli.output.formats import PARQUET, PARQUET_NEEDS_FILE
 
 _store = click.argument("store", default=default_store, metavar="[STORE]")
 _format = format_option("table", "json")
@@ -63,7 +62,7 @@ def merge(sources: tuple[str, ...], target: str) -> int:
 
 @command.command("export")
 @_store
-@format_option("csv", "jsonl", PARQUET)
+@format_option("csv", "jsonl", "parquet")
 @output_option()
 @run_option("Only this run", "all")
 @click.option("--curves", is_flag=True, help="The curves too (not in CSV).")
@@ -72,8 +71,8 @@ def export(store: str, format_: str, output: Path | None, run: str | None, *, cu
 
     `harness export` writes the trials for TensorBoard or MLflow.
     """
-    if format_ == PARQUET and output is None:
-        raise click.UsageError(PARQUET_NEEDS_FILE)
+    if format_ == "parquet" and output is None:
+        raise click.UsageError("Parquet is not text: name a file with --output")
     if format_ == "csv" and curves:
         raise click.UsageError("CSV has no place for curves: take --format jsonl or parquet")
     from harness.cli.work.store import write_launches

@@ -18,6 +18,7 @@ from harness.cli.output.writers import write_report
 from harness.cli.work.serving import check_alone, serve_report
 from harness.cli.work.units import units_of
 from harness.contract import Record, UsageError
+from harness.plugins import load_plugins
 from harness_results.render.latex import latex_of
 from harness_results.render.markup import markdown_of
 from harness_results.render.terminal import ReportTables
@@ -45,7 +46,10 @@ def report(stores: Sequence[str], options: Mapping[str, Any]) -> int:
     tables = relative or best_of
     is_picture = check_picture(chart, format_, output, tables)
     is_page = check_page(format_, output, title) and tables is None
-    records = _chosen_records(stores, run, options, with_curves=is_picture or is_page)
+    plugins = load_plugins()
+    exporter = plugins.exporters.get(format_)
+    with_curves = is_picture or (exporter is not None and exporter.with_curves)
+    records = _chosen_records(stores, run, options, with_curves=with_curves)
     if is_picture:
         write_picture(records, str(chart), format_, output, per_seed=per_seed)
     elif is_page:
@@ -57,7 +61,7 @@ def report(stores: Sequence[str], options: Mapping[str, Any]) -> int:
     elif best_of is not None:
         write_text(_as_text(best_of_report(records, best_of), "--best-of", format_), output)
     else:
-        write_report(records, format_, output, per_seed=per_seed)
+        write_report(records, format_, output, plugins, per_seed=per_seed)
     return OK
 
 
