@@ -82,7 +82,7 @@ def _keeps(profile: Profile) -> Iterator[str]:
             case "capacity":
                 yield f"Memory capacity at {where}: {_each(row.entries)}."
             case "latent":
-                yield f"What {where} asks to remember is decoded from the state of {_latents(row)}."
+                yield f"What {where} asks to remember is decoded from the state {_latents(row)}."
             case "horizon":
                 yield f"A gradient at {where} falls to 1 % after {_horizons(row.entries)}."
 
@@ -102,7 +102,7 @@ def _latents(row: Row) -> str:
         score = {"accuracy": "accuracy", "r2": "R^2"}[name]
         chance = entry.values[chance_name]
         by_chance = "" if chance is None else f" (chance {chance:.2f})"
-        texts.append(f"{one_line(cell)} with {score} {entry.values[name]:.2f}{by_chance}")
+        texts.append(f"of {one_line(cell)} with {score} {entry.values[name]:.2f}{by_chance}")
     return listed(texts)
 
 

@@ -139,7 +139,9 @@ def test_it_keeps_what_the_probes_found():
         "horizon, adding T=20": {"gru": steps, "mingru": "never"},
     }
     sentence = said(content, "keeps")
-    assert "gru with accuracy 1.00 (chance 0.50) and mingru with accuracy 0.49" in sentence
+    assert (
+        "state of gru with accuracy 1.00 (chance 0.50) and of mingru with accuracy 0.49" in sentence
+    )
     assert f"falls to 1 % after {steps} steps for gru and never for mingru." in sentence
 
 
