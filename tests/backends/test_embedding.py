@@ -113,6 +113,8 @@ def check(engine, model, **execution):
 @pytest.mark.parametrize("embedding", [3, H])
 @pytest.mark.parametrize("engine", ENGINES)
 def test_every_engine_has_torchs_loss_gradients_and_update(engine, embedding):
+    if (engine, embedding) == ("jax:deer", 3):
+        pytest.skip("it compiles for seconds, and one width of the table is enough")
     check(engine, model_of(embedding))
 
 

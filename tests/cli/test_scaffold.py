@@ -132,7 +132,13 @@ def python(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind",
+    [
+        kind if kind in {"backend", "probe"} else pytest.param(kind, marks=pytest.mark.full)
+        for kind in KINDS
+    ],
+)
 def test_a_package_installs_is_found_and_passes_its_tests(kind, python, tmp_path):
     for name in ("pip", "hatchling", "editables"):
         try:

@@ -143,6 +143,7 @@ def test_a_variant_of_numpy_without_workspaces_can_be_profiled(monkeypatch):
     assert {"network.forward", "network.backward", "update.apply"} <= set(shares)
 
 
+@pytest.mark.full
 def test_hostile_inputs_end_in_no_traceback():
     counts = ["--plans", "8", "--commands", "8", "--bytes", "3", "--stores", "1"]
     command = [sys.executable, str(BENCHMARKS / "hostile_inputs.py"), *counts]

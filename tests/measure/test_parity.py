@@ -372,7 +372,7 @@ def test_the_verdict_is_the_same_each_time_and_json_able():
     assert set(first["errors"]) == both | {"hidden"} | {f"{name} (train_step)" for name in both}
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_long_sequences_are_compared_without_keeping_copies():
     """Two hidden gradients in float64, and pieces: not the states of all steps, nor copies."""
     model, parameters, batch = case(RNN(), steps=24_000)

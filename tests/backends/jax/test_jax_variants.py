@@ -291,7 +291,7 @@ def test_deer_passes_parity(name, hidden, steps):
     assert parity.passed, str(parity)
 
 
-@pytest.mark.parametrize("name", ["rnn", "gru", "lstm"])
+@pytest.mark.parametrize("name", ["rnn", pytest.param("gru", marks=pytest.mark.full), "lstm"])
 def test_deer_carries_a_state_that_follows_from_the_last(name):
     """From 64 time steps on, an error of one iteration would show."""
     model = model_of(CELLS[name], hidden=8, layers=2)
