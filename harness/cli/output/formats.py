@@ -12,7 +12,7 @@ TABLE = "table"
 PICTURES = ("png", "svg")
 
 
-class ReportFormat(click.ParamType):
+class ReportFormat(click.ParamType[str]):
     """The table, a picture, or an exporter of an installed plugin."""
 
     name = "format"
