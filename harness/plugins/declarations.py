@@ -115,7 +115,7 @@ def check_exporter(exporter: Exporter) -> None:
     Raises:
         PluginError: they are not what the contract says.
     """
-    suffixes = getattr(exporter, "suffixes", None)
+    suffixes: Any = getattr(exporter, "suffixes", None)
     is_tuple = isinstance(suffixes, tuple) and bool(suffixes)
     if not is_tuple or not all(isinstance(each, str) and each[:1] == "." for each in suffixes):
         expected = "suffixes must be a tuple of texts that begin with a dot"

@@ -42,13 +42,13 @@ def draw_memories(rows: Rows) -> alt.FacetChart:
     x = alt.X("lag:Q", title="lag, time steps back", axis=alt.Axis(grid=False, tickMinStep=1))
     y, low = (_axis(field) for field in ("y", "low"))
     scale = alt.Scale(domain=list(MEMORIES), range=list(OKABE_ITO[: len(MEMORIES)]))
-    symbol = {"symbolType": "stroke", "symbolSize": 400, "symbolOpacity": 1}
+    symbol: dict[str, Any] = {"symbolType": "stroke", "symbolSize": 400, "symbolOpacity": 1}
     legend = alt.Legend(title=None, labelLimit=0, columns=2, **symbol)
     colour = {"color": alt.Color("memory:N", scale=scale, legend=legend)}
     look = {**colour, "detail": "series:N"}
     tips = [alt.Tooltip("memory:N", title="memory"), *tooltips(("lag", "lag"), ("y", "score"))]
     measured = part("measured")
-    thin = {"strokeWidth": 1.5, "opacity": 0.8}
+    thin: dict[str, Any] = {"strokeWidth": 1.5, "opacity": 0.8}
     layers = [
         part("chance").mark_line(strokeDash=DASHED, **thin).encode(x=x, y=y, **look),
         part("theory").mark_line(strokeDash=DOTTED, **thin).encode(x=x, y=y, **look),
@@ -128,7 +128,7 @@ def _computes(entry: Labelled, longest: float) -> tuple[list[Point], list[Point]
         if any(value is not None for value in values):
             chances = over_seeds([figures.get(f"chance_{name}") for figures in results])
             ends = (0.0, longest)
-            levels = [(lag, over_seeds(values)) for lag in ends]
+            levels: list[Point] = [(lag, over_seeds(values)) for lag in ends]
             return levels, _medians([(lag, chances) for lag in ends])
     return [], []
 
