@@ -122,6 +122,12 @@ BROKEN = {
         "suite 'a': path must be that of a file, got 'a.toml'",
         "report it",
     ),
+    "no file of a published result": (
+        SUITE.replace("Suite", "Published")
+        + "@hookimpl\ndef harness_published():\n    return [Published('a', 'a.toml')]",
+        "published 'a': path must be that of a file, got 'a.toml'",
+        "report it",
+    ),
     "one name twice": (
         HEAD
         + "class A(RNN):\n    name = 'a'\n@hookimpl\ndef harness_cells():\n    return [A(), A()]",

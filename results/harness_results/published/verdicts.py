@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
 
 from harness.contract.records.record import Record, finite
-from harness_results.published.entry import Entry, Figure
+from harness_results.published.entry import DEVIATIONS, Entry, Figure
 from harness_results.published.statistics import values_of
 from harness_results.study.seeds.statistics import median_interval
 from harness_results.text.format import number
@@ -35,12 +36,16 @@ class Judgement:
         """``reproduced`` if the whole interval is in the band, ``outside`` if none of it is.
 
         The interval is the 95 % interval of the median over seeds; of fewer than six seeds their
-        range.
+        range. Of one seed it is so wide that a value outside lies beyond what two seeds differ by:
+        two standard deviations of a difference, sqrt(2) times those of a seed.
         """
         if not self.values:
             return CANNOT_TELL
         (low, high), measured = self.figure.band, list(self.values.values())
         least, most = median_interval(measured) or (min(measured), max(measured))
+        if len(measured) == 1:
+            margin = DEVIATIONS * (math.sqrt(2) - 1) * (self.figure.deviation or 0.0)
+            least, most = least - margin, most + margin
         if low <= least and most <= high:
             return REPRODUCED
         return OUTSIDE if most < low or least > high else CANNOT_TELL
