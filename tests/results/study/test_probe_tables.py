@@ -42,6 +42,18 @@ def test_seeds_have_the_median():
     assert "medians over seeds" in table.notes
 
 
+def test_no_median_where_a_seed_has_no_value():
+    """A horizon that does not exist lies beyond all others."""
+    values = {"lstm": (1, None, 4), "gru": (1, 9, 4)}
+    seeds = [
+        record(seed, {"mine": result(length_steps=value)}, cell)
+        for cell, of_seeds in values.items()
+        for seed, value in enumerate(of_seeds)
+    ]
+    (table,) = tables_of(seeds)
+    assert [cells for _, cells in table.rows] == [("-",), ("4",)]
+
+
 def test_odd_values_and_failures_make_no_table():
     odd = {"failed": {"version": 1, "failed": "no idea"}, "text": "?", "list": {"figures": [1]}}
     assert tables_of([record(0, odd)]) == []

@@ -322,7 +322,7 @@ def _evaluation_sets(outcomes: Sequence[Record]) -> list[dict[str, Any]]:
 
 
 def _probes(ok: Sequence[Record]) -> dict[str, dict[str, Any]]:
-    """Return the median figures of each probe over the seeds that have them."""
+    """Return the median figures of each probe over the seeds for which it did not fail."""
     by_probe: dict[str, list[Probed]] = {}
     for record in ok:
         for name, each in probed(record.details).items():
@@ -339,8 +339,9 @@ def _probes(ok: Sequence[Record]) -> dict[str, dict[str, Any]]:
 
 
 def _middle(seeds: Sequence[Probed], figure: str) -> float | None:
+    """Return the median; None if a seed lacks the figure, which often is beyond all others."""
     values = [value for each in seeds if (value := each.figures.get(figure)) is not None]
-    return median(values) if values else None
+    return median(values) if len(values) == len(seeds) else None
 
 
 def _median(seeds: Sequence[Evaluated], name: str, total: int, worst: float) -> float | None:
