@@ -57,7 +57,7 @@ def test_the_labels_are_computed_once_and_no_chart_is_checked_against_its_schema
     monkeypatch.setattr(
         study, "networks", lambda *given: counted.append("labels") or networks(*given)
     )
-    assert len(figures(sweep()).drawn) == 12
+    assert len(figures(sweep()).drawn) == 15
     assert counted == ["labels"] * 2  # once for each task
     assert schemapi.DEBUG_MODE
 
@@ -151,7 +151,7 @@ def test_labels_and_contests_are_computed_once_for_tables_charts_and_headline(mo
     monkeypatch.setattr(
         fastest, "corrected", lambda effects: counted.append("contests") or corrected(effects)
     )
-    build._content(sweep(), None, per_seed=False)
+    build._content(sweep(), None, None, per_seed=False)
     assert sorted(counted) == ["contests", *["labels"] * 2]  # of two tasks
 
 

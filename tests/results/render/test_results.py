@@ -5,13 +5,11 @@ import json
 import re
 import subprocess
 import sys
-import tomllib
 from dataclasses import replace
 
 import pytest
 from rich.console import Console
 
-import paths
 from harness.contract import (
     COLUMNS,
     Record,
@@ -28,9 +26,6 @@ from harness_results.results import Results
 from harness_results.store.store import Store
 from harness_results.study.samples import worth_showing
 from harness_results.text.lines import plain_text
-from harness_tasks import Adding
-
-PUBLISHED = paths.ROOT / "results" / "published" / "published.toml"
 
 
 def make(backend="numpy", length=20, status="ok", **fields) -> Record:
@@ -321,21 +316,3 @@ def test_a_record_is_shown_without_control_characters_and_on_a_terminal_without_
 def test_a_record_as_json_is_read_back():
     record = full_record()
     assert Record.from_json(json.loads(json.dumps(record.to_json(), allow_nan=False))) == record
-
-
-def test_every_published_number_has_a_source_and_says_how_it_was_obtained():
-    content = tomllib.loads(PUBLISHED.read_text())
-    assert all(source["title"] and source["how"] for source in content["sources"].values())
-    assert {result["source"] for result in content["result"]} == set(content["sources"])
-    assert all({"task", "cell", "metric", "value"} <= set(result) for result in content["result"])
-
-
-def test_a_published_setting_is_one_that_a_trial_can_have():
-    words = {"source", "metric", "value", "note", "variant", "corpus"}
-    for result in tomllib.loads(PUBLISHED.read_text())["result"]:
-        settings = {name: value for name, value in result.items() if name not in words}
-        asked = Trial(backend="numpy", variant="vectorised", **{"length": 1} | settings)
-        assert {name: getattr(asked, name) for name in settings} == settings
-        assert (result["task"] == "adding") == ("variant" in result)
-        if "variant" in result:
-            assert Adding.Options(variant=result["variant"])
