@@ -77,8 +77,11 @@ def test_every_command_of_a_page_has_the_options_that_it_shows(page, tmp_path, m
     for command in commands_of(page):
         _, *words = shlex.split(command)
         if (
-            "|" in words or words[0] in {"VERB", "-p"} or words == ["report", "--store", "X"]
-        ):  # lists; refused
+            "|" in words
+            or words[0] in {"VERB", "-p"}
+            or words == ["report", "--store", "X"]
+            or "tsv" in words
+        ):  # lists; refused; the format of a plugin that is not installed
             continue
         context = cli.make_context("harness", [], resilient_parsing=True, obj=())
         name, verb, rest = cli.resolve_command(context, words)
