@@ -1,4 +1,4 @@
-"""``harness reproduce``: published set-ups, run as ordinary plans, beside what was published."""
+"""``harness reproduce``: published set-ups, run as ordinary plans, next to what was published."""
 
 from __future__ import annotations
 

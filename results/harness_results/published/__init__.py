@@ -1,1 +1,1 @@
-"""Published results beside measured ones: entries, the figures of records, and verdicts."""
+"""Published results next to measured ones: entries, the figures of records, and verdicts."""

@@ -23,7 +23,7 @@ class Figure(BaseModel):
         name: what it is, in a few words.
         statistic: how it is taken from a record: see ``harness_results.published.statistics``.
         step: of ``loss`` and ``smoothed_loss``; None: the last.
-        evaluations: of ``loss``: its mean over so many, the last of them at ``step``.
+        evaluations: of ``loss``: how many are averaged, the last of them at ``step``.
         below: of ``first_below``.
         length: of ``accuracy`` and ``solved``; None: the trained one.
         scale: the statistic is multiplied by it, if the source has another unit.
@@ -39,7 +39,7 @@ class Figure(BaseModel):
         most: the largest that agrees.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     name: str = Field(min_length=1)
     statistic: Statistic
@@ -122,6 +122,10 @@ class Entry(BaseModel):
             return self
         if self.reason or not self.plan or not self.figures or self.minutes is None:
             raise ValueError("it needs plan, figure and minutes, and no reason")
+        matrix = self.plan.get("matrix", {})
+        is_table = isinstance(matrix, Mapping)
+        if not (is_table and isinstance(matrix.get("seeds", 1), int)):
+            raise ValueError("plan.matrix is a table, and its seeds are one whole number")
         if (self.kind == "exact") == bool(self.deviations):
             raise ValueError("exact has no deviations; every other kind names its own")
         if self.kind == "qualitative" and any(each.digit for each in self.figures):
@@ -131,14 +135,15 @@ class Entry(BaseModel):
     @property
     def seeds(self) -> int:
         """How many seeds its plan has."""
-        return int(self.plan.get("matrix", {}).get("seeds", 1))
+        seeds: int = self.plan.get("matrix", {}).get("seeds", 1)
+        return seeds
 
 
 def read_entry(name: str, path: Path) -> Entry:
     """Return the entry in a TOML file.
 
     Raises:
-        UsageError: the file cannot be read, or is no entry.
+        UsageError: the file cannot be read, or is not an entry.
     """
     try:
         content: Mapping[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))

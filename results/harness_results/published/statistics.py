@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from statistics import fmean
 from typing import Any
 
+from harness.contract.errors import UsageError
 from harness.contract.records.evaluated import at_lengths
 from harness.contract.records.record import Record
 from harness_results.published.entry import Figure
@@ -21,17 +22,27 @@ def values_of(figure: Figure, records: Iterable[Record]) -> dict[int, float]:
     """Return seed -> the figure, for those seeds whose records have it.
 
     With ``minus`` it is a difference between two trials of a seed; two that never reach a loss do
-    not differ.
+    not differ. A network that diverged is evidence against a band only: its value is left out if
+    it lies in the band, and so is the difference from one that diverged.
+
+    Raises:
+        UsageError: several trials of a seed match the figure.
     """
     records = list(records)
     values = _by_seed(figure, records, figure.of)
-    if not figure.minus:
-        return values
-    others = _by_seed(figure, records, figure.minus)
+    if figure.minus:
+        ok = [record for record in records if record.status == "ok"]
+        others = _by_seed(figure, ok, figure.minus)
+        values = {
+            seed: 0.0 if value == others[seed] else value - others[seed]
+            for seed, value in values.items()
+            if seed in others
+        }
+    (low, high), diverged = figure.band, _diverged(figure, records)
     return {
-        seed: 0.0 if value == others[seed] else value - others[seed]
+        seed: value
         for seed, value in values.items()
-        if seed in others
+        if seed not in diverged or not low <= value <= high
     }
 
 
@@ -41,8 +52,22 @@ def _by_seed(
     values = {}
     for record in records:
         if _matches(record, fields) and (value := statistic(figure, record)) is not None:
-            values[record.trial.seed] = figure.scale * value
+            seed = record.trial.seed
+            if seed in values:
+                raise UsageError(
+                    f"the figure {figure.name!r} matches several trials of seed {seed}: "
+                    "narrow it by of = { ... }"
+                )
+            values[seed] = figure.scale * value
     return values
+
+
+def _diverged(figure: Figure, records: Iterable[Record]) -> set[int]:
+    return {
+        record.trial.seed
+        for record in records
+        if record.status == "diverged" and _matches(record, figure.of)
+    }
 
 
 def _matches(record: Record, fields: Mapping[str, Any]) -> bool:
@@ -57,12 +82,13 @@ def statistic(figure: Figure, record: Record) -> float | None:
     ``loss``: the mean validation loss of the last evaluations up to a step, one of which is at that
     step; ``best_loss``: the least; ``first_below``: the first step at which it is below a limit,
     infinite if it never is; ``smoothed_loss``: of the training loss, s <- 0.999 s + 0.001 loss,
-    from the first loss; ``accuracy`` and ``solved`` (0 or 1): of the trained network.
+    from the first loss; ``accuracy`` and ``solved`` (0 or 1): of the trained network. A network
+    that diverged has an infinite loss and an accuracy of 0.
     """
-    if record.status == "diverged":
-        return 0.0 if figure.statistic in {"accuracy", "solved"} else NEVER
-    if record.status != "ok":
+    if record.status not in {"ok", "diverged"}:
         return None
+    if record.status == "diverged" and figure.statistic != "first_below":
+        return 0.0 if figure.statistic in {"accuracy", "solved"} else NEVER
     if figure.statistic in {"accuracy", "solved"}:
         return _at_the_end(figure, record)
     step = figure.step or record.trained_steps()
@@ -73,7 +99,8 @@ def statistic(figure: Figure, record: Record) -> float | None:
 
 def _of_evaluations(figure: Figure, points: Points, step: int) -> float | None:
     if figure.statistic == "first_below":
-        return next((at for at, loss in points if loss < (figure.below or 0.0)), NEVER)
+        never = NEVER if points else None
+        return next((at for at, loss in points if loss < (figure.below or 0.0)), never)
     if figure.statistic == "best_loss":
         return min((loss for _, loss in points), default=None)
     until = [(at, loss) for at, loss in points if 0 < at <= step]

@@ -17,6 +17,7 @@ from harness_results.text.grid import Grid
 
 REPRODUCED, OUTSIDE, CANNOT_TELL = "reproduced", "outside", "cannot tell"
 NOT_EXPRESSIBLE = "not expressible"
+INFINITE = "infinite"  # a loss of a network that diverged, in words
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ def reproduction(entry: Entry, records: Sequence[Record]) -> Reproduction:
 
 
 def table_of(reproductions: Sequence[Reproduction]) -> Grid:
-    """Return published beside measured, a row for each figure, with the deviations below."""
+    """Return published and measured values, a row for each figure, with the deviations below."""
     rows: list[tuple[tuple[str, ...], tuple[str, ...]]] = []
     notes: list[str] = []
     for each in reproductions:
@@ -154,7 +155,7 @@ def _cells(judgement: Judgement) -> tuple[str, ...]:
     return (
         published,
         _band(*figure.band),
-        _measured(list(judgement.values.values())),
+        _measured(judgement),
         str(len(judgement.values)),
         judgement.verdict,
     )
@@ -166,16 +167,18 @@ def _band(low: float, high: float) -> str:
     return f"≤ {_number(high)}" if low == -float("inf") else f"{_number(low)} to {_number(high)}"
 
 
-def _measured(values: Sequence[float]) -> str:
+def _measured(judgement: Judgement) -> str:
+    values = list(judgement.values.values())
     if not values:
         return ""
-    middle = _number(median(values))
-    if min(values) == max(values):
-        return middle
-    return f"{middle} ({_number(min(values))} to {_number(max(values))})"
+    texts = [_number(value) for value in (median(values), min(values), max(values))]
+    if judgement.figure.statistic == "first_below":
+        texts = ["never" if text == INFINITE else text for text in texts]
+    middle, least, most = texts
+    return middle if least == most else f"{middle} ({least} to {most})"
 
 
 def _number(value: float) -> str:
-    if value in {float("inf"), -float("inf")}:
-        return "never" if value > 0 else "-never"
+    if math.isinf(value):
+        return INFINITE if value > 0 else f"-{INFINITE}"
     return number(int(value) if value == int(value) and abs(value) >= 1 else value, 4)

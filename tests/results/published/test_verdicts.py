@@ -15,6 +15,7 @@ from harness_results.published.verdicts import (
     OUTSIDE,
     REPRODUCED,
     Judgement,
+    Reproduction,
     reproduction,
     rows_of,
     table_of,
@@ -82,6 +83,34 @@ def test_the_smoothed_loss_is_that_of_the_program():
 def test_a_network_that_diverged_is_the_worst_and_one_that_failed_is_not_counted(kind, value):
     assert statistic(figure(kind), record([1.0], status="diverged")) == value
     assert statistic(figure(kind), record([1.0], status="crashed")) is None
+
+
+def test_a_network_that_diverged_is_evidence_against_a_band_only():
+    never = figure("first_below", below=0.1, says="never", least=1000)
+    diverged = record([0.3, 0.2], status="diverged")
+    assert values_of(never, [diverged, record([0.3, 0.2], seed=1)]) == {1: math.inf}
+    early = record([0.3, 0.05], status="diverged")
+    assert values_of(never, [early]) == {0: 20}  # it was below before
+    assert values_of(figure(), [diverged]) == {0: math.inf}
+    better = figure(of={"forget_bias": 3.0}, minus={"forget_bias": 0.0}, most=0.0, says="less")
+    ok, worse = record([0.4], forget_bias=3.0), record([0.4], forget_bias=0.0, status="diverged")
+    assert values_of(better, [ok, worse]) == {}
+    worse = record([0.4], forget_bias=3.0, status="diverged")
+    assert values_of(better, [worse, record([0.4], forget_bias=0.0)]) == {0: math.inf}
+
+
+def test_a_figure_that_matches_two_trials_of_a_seed_is_refused():
+    with pytest.raises(UsageError, match="matches several trials of seed 0"):
+        values_of(figure(), [record([0.4], forget_bias=bias) for bias in (0.0, 3.0)])
+
+
+def test_what_is_infinite_is_never_as_a_step_and_infinite_as_a_loss():
+    for kind, fields, text in (
+        ("first_below", {"below": 0.1, "least": 9, "says": "never"}, "never"),
+        ("loss", {}, "infinite"),
+    ):
+        judged = Reproduction(entry(), [Judgement(figure(kind, **fields), {0: math.inf})])
+        assert table_of([judged]).rows[0][1][2] == text
 
 
 def test_a_difference_is_between_trials_of_equal_seeds():
@@ -162,7 +191,10 @@ def test_an_entry_is_as_good_as_its_worst_figure():
         ({"figures": ({**AROUND, "most": 2.0},)}, "least and most exclude digit"),
         ({"figures": ({"most": 2.0},)}, "write what the source says"),
         ({"figures": ({**AROUND, "below": 2.0},)}, "below belongs to first_below"),
+        ({"figures": ({**AROUND, "published": math.nan},)}, "finite number"),
         ({"plan": {}}, "it needs plan"),
+        ({"plan": {"matrix": 3}}, "plan.matrix is a table"),
+        ({"plan": {"matrix": {"seeds": [1, 2]}}}, "its seeds are one whole number"),
     ],
 )
 def test_an_entry_that_would_mislead_is_refused(fields, problem):
