@@ -40,7 +40,7 @@ VERBS = {
     "reproduce": "run published set-ups, and say whether the published results come out",
     "plan": "show or check a plan's file, or print its JSON schema for editors",
     "status": "show the progress of the sweeps into a store, from any terminal",
-    "list": "list backends, tasks, cells, probes and plugins, with what is missing and the fix",
+    "list": "list backends, tasks, cells, suites, ... with what is missing and the fix",
     "check": "prove that a backend computes the same function as the reference",
     "report": "show the records of a store as tables, charts, a page or flat data",
     "profile": "measure and report a cell: what it computes, keeps, learns; speed and proof",
@@ -53,7 +53,7 @@ VERBS = {
     "units": "show what the hidden units of a trained network respond to",
     "doctor": "measure this machine's limits and noise floor, and say what makes it noisy",
     "env": "print the environment record of this machine, for bug reports",
-    "new": "write a small plugin package: a backend, a task, a cell or a probe",
+    "new": "write a small plugin package: a backend, a task, a cell, a probe or an exporter",
     "completion": "print the completion script of a shell",
 }
 # Verbs in a folder of their own; the others are in ``verbs``.

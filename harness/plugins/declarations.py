@@ -17,6 +17,8 @@ from harness.contract.task import Task, TaskOptions
 from harness.contract.wording import check_name
 from harness.plugins.validation import answer_text, finite_number
 
+BUILT_IN_FORMATS = ("table", "png", "svg")  # of ``harness report``, which no exporter makes
+
 
 def check_entries(hook: str, kind: type, entries: list[Any]) -> None:
     """Check that a hook returned instances of ``kind``, or subclasses of ``Task``.
@@ -110,11 +112,13 @@ def check_probe(probe: Probe) -> None:
 
 
 def check_exporter(exporter: Exporter) -> None:
-    """Check the suffixes of an exporter.
+    """Check the name and the suffixes of an exporter.
 
     Raises:
         PluginError: they are not what the contract says.
     """
+    if exporter.name in BUILT_IN_FORMATS:
+        raise PluginError(f"exporter {exporter.name!r}: harness report has a format of that name")
     suffixes: Any = getattr(exporter, "suffixes", None)
     is_tuple = isinstance(suffixes, tuple) and bool(suffixes)
     if not is_tuple or not all(isinstance(each, str) and each[:1] == "." for each in suffixes):

@@ -11,6 +11,7 @@ from typing import Literal, get_args
 from harness.contract import UsageError
 from harness.contract.wording import check_name
 from harness.plugins import Plugins, load_plugins
+from harness.plugins.declarations import BUILT_IN_FORMATS
 
 Kind = Literal["backend", "task", "cell", "probe", "exporter"]
 
@@ -88,10 +89,10 @@ def _check_free(kind: str, name: str, module: str, plugins: Plugins) -> None:
         "task": plugins.tasks,
         "cell": plugins.cells,
         "probe": plugins.probes,
-        "exporter": plugins.exporters,
+        "exporter": {*plugins.exporters, *BUILT_IN_FORMATS},
     }[kind]
     if name in installed or name in (plugin.name for plugin in plugins.broken):
-        raise UsageError(f"{kind} name {name!r} is taken by an installed plugin: choose another")
+        raise UsageError(f"{kind} name {name!r} is taken: choose another")
     if importlib.util.find_spec(module) is not None:
         raise UsageError(
             f"{kind} name {name!r} is not free: "

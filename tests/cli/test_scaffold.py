@@ -65,11 +65,12 @@ def test_a_name_that_is_no_identifier_is_refused_and_nothing_is_written(name, tm
 @pytest.mark.parametrize(
     ("kind", "name", "message"),
     [
-        ("backend", "numpy", "'numpy' is taken by an installed plugin"),
-        ("cell", "lstm", "'lstm' is taken by an installed plugin"),
-        ("task", "copy", "'copy' is taken by an installed plugin"),
-        ("probe", "memory", "'memory' is taken by an installed plugin"),
-        ("exporter", "csv", "'csv' is taken by an installed plugin"),
+        ("backend", "numpy", "'numpy' is taken: choose another"),
+        ("cell", "lstm", "'lstm' is taken: choose another"),
+        ("task", "copy", "'copy' is taken: choose another"),
+        ("probe", "memory", "'memory' is taken: choose another"),
+        ("exporter", "csv", "'csv' is taken: choose another"),
+        ("exporter", "png", "'png' is taken: choose another"),
         ("backend", "tasks", "a module harness_tasks is installed already"),
         (
             "plugin",

@@ -7,9 +7,9 @@ from click.shell_completion import CompletionItem
 
 from harness.contract.errors import UnknownNameError
 from harness.plugins import load_plugins
+from harness.plugins.declarations import BUILT_IN_FORMATS
 
-TABLE = "table"
-PICTURES = ("png", "svg")
+TABLE, *PICTURES = BUILT_IN_FORMATS
 
 
 class ReportFormat(click.ParamType[str]):
@@ -23,7 +23,7 @@ class ReportFormat(click.ParamType[str]):
         Raises:
             UnknownNameError: no plugin offers it.
         """
-        if value not in (TABLE, *PICTURES) and value not in (names := _names()):
+        if value not in BUILT_IN_FORMATS and value not in (names := _names()):
             raise UnknownNameError("format", value, names, "harness list exporters")
         return value
 

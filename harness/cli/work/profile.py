@@ -155,7 +155,7 @@ def _write(content: Profile, format_: str, output: Path | None, store: str) -> N
     if format_ == "html":
         from harness_results.page.build import page
 
-        title = content.title.capitalize()
+        title = content.title.replace("profile", "Profile", 1)
         text = page(content.records, title, stores=names_of([store]), profile=content)
     elif format_ == "json":
         text = to_json(content)

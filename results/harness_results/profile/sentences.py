@@ -233,15 +233,12 @@ def _proof(profile: Profile) -> Iterator[str]:
         error = float(worst.figures["parity_error"] or 0.0)
         yield f"The largest deviation is {number(error)}, of {_of(worst)}."
     failed = dict.fromkeys(
-        f"{_of(record)} {record.status.replace('_', ' ')}" for record in every if is_failed(record)
+        f"{_of(record)} {record.status.replace('_', ' ')}"
+        for record in every
+        if record.status != "ok"
     )
     if failed:
         yield f"Did not end well: {listed(failed)}."
-
-
-def is_failed(record: Record) -> bool:
-    """Return whether a trial did not end well."""
-    return record.status != "ok"
 
 
 def _of(record: Record) -> str:

@@ -75,8 +75,8 @@ class Profile:
     def title(self) -> str:
         """What the profile is of, in words."""
         others = " and ".join(map(one_line, self.against))
-        beside = f" next to {others}" if others else ""
-        return f"profile of {one_line(self.cell)}{beside}"
+        next_to = f" next to {others}" if others else ""
+        return f"profile of {one_line(self.cell)}{next_to}"
 
     @property
     def records(self) -> list[Record]:
@@ -228,7 +228,7 @@ def _horizon(record: Record) -> Entry | None:
 
 
 def learning(profile: Profile) -> list[Record]:
-    """Return the records that are no rungs: of tasks at the trained length alone, over seeds."""
+    """Return the records that are not rungs: of tasks at the trained length alone, over seeds."""
     on_ladder = {id(rung.record) for rung in profile.rungs}
     records = (record for study in profile.tasks for record in study.records)
     return [record for record in records if id(record) not in on_ladder]
@@ -309,7 +309,11 @@ def _speed_entry(record: Record) -> Entry:
 def _proof(profile: Profile) -> Iterator[Row]:
     trials = {cell: _members(profile.records_of(cell)) for cell in profile.cells}
     errors = {
-        cell: [float(error) for each in records if (error := each.figures.get("parity_error"))]
+        cell: [
+            float(error)
+            for each in records
+            if (error := each.figures.get("parity_error")) is not None
+        ]
         for cell, records in trials.items()
     }
     deviations = {

@@ -111,3 +111,9 @@ def test_wrong_suffixes_break_the_plugin(install, suffixes):
     install("fake_wrong", PLUGIN.replace('(".ids",)', suffixes))
     (broken,) = [plugin for plugin in load_plugins().broken if plugin.name == "fake_wrong"]
     assert "suffixes must be a tuple of texts that begin with a dot" in broken.reason
+
+
+def test_a_format_of_the_report_itself_is_no_name_of_an_exporter(install):
+    install("fake_picture", PLUGIN.replace('name = "raw"', 'name = "png"'))
+    (broken,) = [plugin for plugin in load_plugins().broken if plugin.name == "fake_picture"]
+    assert "exporter 'png': harness report has a format of that name" in broken.reason

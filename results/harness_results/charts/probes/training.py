@@ -1,4 +1,4 @@
-"""Over training: what probes measure of a network, beside its loss."""
+"""Over training: what probes measure of a network, and its loss."""
 
 from __future__ import annotations
 
