@@ -65,15 +65,13 @@ def _numbered(starts: Sequence[datetime], side: str) -> Iterator[tuple[datetime,
 
 def _at_once(base: Sequence[Record], new: Sequence[Record]) -> bool:
     """Say whether most launches of the smaller side overlapped with one of the other."""
-    smaller, larger = sorted((base, new), key=len)
-    overlapping = sum(any(_overlap(launch, other) for other in larger) for launch in smaller)
+    smaller, larger = ([_span(record) for record in side] for side in sorted((base, new), key=len))
+    overlapping = sum(any(_overlap(span, other) for other in larger) for span in smaller)
     return 2 * overlapping > len(smaller)
 
 
-def _overlap(launch: Record, other: Record) -> bool:
-    spans = [_span(record) for record in (launch, other)]
-    began, ended = max(span[0] for span in spans), min(span[1] for span in spans)
-    return ended - began > AT_ONCE
+def _overlap(span: tuple[float, float], other: tuple[float, float]) -> bool:
+    return min(span[1], other[1]) - max(span[0], other[0]) > AT_ONCE
 
 
 def _span(record: Record) -> tuple[float, float]:
