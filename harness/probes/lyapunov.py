@@ -15,13 +15,13 @@ import numpy as np
 
 from harness.contract import Array, Batch, State
 from harness.contract.probes import Curve, Findings, Probe, Stepper, TrainedNetwork
+from harness.contract.records.record import HORIZON_FRACTION
 from harness.probes.reading import flat
 
 MOST_EXPONENTS = 8
 MOST_SEQUENCES = 8
 MOST_STEPS = 2000  # of each sequence
 ALIGNING_FRACTION = 0.25  # of the steps: until then the directions are still turning
-HORIZON_FACTOR = 100.0  # as the gradient horizon: 1 %
 
 
 class Lyapunov(Probe):
@@ -49,7 +49,7 @@ class Lyapunov(Probe):
         error = None
         if len(exponents) > 1:
             error = float(exponents[:, 0].std(ddof=1) / math.sqrt(len(exponents)))
-        horizon = math.log(HORIZON_FACTOR) / -first if first < 0 else None
+        horizon = math.log(HORIZON_FRACTION) / first if first < 0 else None
         ranks = range(1, len(means) + 1)
         finite = [value if math.isfinite(value) else None for value in means]
         return Findings(

@@ -21,7 +21,7 @@ from harness_results.profile.view import (
     setting,
 )
 from harness_results.study import findings
-from harness_results.study.seeds.ladder import FEWEST_SEEDS, Rung
+from harness_results.study.seeds.ladder import FEWEST_SEEDS
 from harness_results.study.seeds.summary import members_of, solved_of, steps_to_solve
 from harness_results.study.study import studies
 from harness_results.study.verdicts.fastest import comparable, contests
@@ -48,9 +48,7 @@ def sentences(profile: Profile) -> list[tuple[str, str]]:
 
 
 def _computes(profile: Profile) -> Iterator[str]:
-    by_cell: dict[str, list[Rung]] = {}
-    for rung in profile.rungs:
-        by_cell.setdefault(rung.record.trial.cell, []).append(rung)
+    by_cell = profile.rungs_by_cell
     solved = {cell: [r.name for r in rungs if is_solved(r)] for cell, rungs in by_cell.items()}
     for cell, names in solved.items():
         total = counted(len(by_cell[cell]), "rung")

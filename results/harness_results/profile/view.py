@@ -94,6 +94,14 @@ class Profile:
         return rungs_of(self.tasks)
 
     @cached_property
+    def rungs_by_cell(self) -> dict[str, list[Rung]]:
+        """The rungs of each cell of which any was measured."""
+        by_cell: dict[str, list[Rung]] = {}
+        for rung in self.rungs:
+            by_cell.setdefault(rung.record.trial.cell, []).append(rung)
+        return by_cell
+
+    @cached_property
     def rows(self) -> tuple[Row, ...]:
         """The lines, in order of sections."""
         return (
@@ -156,10 +164,10 @@ def _rows(section: str, entries: Iterable[tuple[str, str, Entry]]) -> Iterator[R
 
 
 def _computes(profile: Profile) -> Iterator[Row]:
-    by_cell: dict[str, list[Rung]] = {}
-    for rung in profile.rungs:
-        by_cell.setdefault(rung.record.trial.cell, []).append(rung)
-    counts = {cell: (sum(map(is_solved, rungs)), len(rungs)) for cell, rungs in by_cell.items()}
+    counts = {
+        cell: (sum(map(is_solved, rungs)), len(rungs))
+        for cell, rungs in profile.rungs_by_cell.items()
+    }
     if counts:
         yield Row("computes", "rungs solved", _shares(counts, "solved"))
     yield from _rows(
